@@ -146,14 +146,18 @@ def test_noise_changes_columns_of_numbers_by_their_deviation_and_leaves_categori
         "town": np.array(["a", "b"] * 200, dtype=object),
         "height": heights,
         "size": draw.normal(0, 3, 400).astype("float32"),
+        "unit": np.full(400, 5.0, "float32"),
     }
-    raw = TableColumns(columns, {"town": CATEGORY, "height": NUMBER, "size": NUMBER})
+    raw = TableColumns(columns, {"town": CATEGORY, "height": NUMBER, "size": NUMBER, "unit": NUMBER})
     filled = np.where(np.isnan(heights), np.nanmean(heights), heights)
     encoded = Arrays(
-        np.stack([filled / 8, columns["size"] / 3, np.isnan(heights), *np.eye(2)[[0, 1] * 200].T], 1).astype("float32")
+        np.stack([filled / 8, columns["size"] / 3, columns["unit"], np.isnan(heights), *np.eye(2)[[0, 1] * 200].T], 1).astype(
+            "float32"
+        )
     )
     places = number_features(raw, encoded)
-    assert {name: place for name, (place, _) in places.items()} == {"height": 0, "size": 1}
+    assert {name: place for name, (place, _) in places.items()} == {"height": 0, "size": 1, "unit": 2}
+    assert places["unit"][1] == 0, "a column without deviation has no noise"
     assert places["height"][1] == pytest.approx(np.nanstd(heights) / 8, rel=1e-4)
     (noise,) = fitted_augmentations([sample("Augmentation", "column_noise", "stddev: 0.5")], raw, encoded)
     change = np.asarray(noise.augment(encoded.values, StepSeed(1, 0, 0))) - encoded.values
@@ -163,6 +167,8 @@ def test_noise_changes_columns_of_numbers_by_their_deviation_and_leaves_categori
     changed = np.asarray(one.augment(encoded.values, StepSeed(1, 0, 0))) != encoded.values
     assert changed[:, 1].all()
     assert not np.delete(changed, 1, axis=1).any()
+    synthetic = Arrays(np.concatenate([encoded.values, np.full((400, encoded.values.shape[1]), 9.0, "float32")]))
+    assert number_features(raw, synthetic) == places, "synthetic rows have no part in the deviation on the training split"
     wrong = sample("Augmentation", "column_noise", "stddev: 0.5, columns: [hight]")
     with pytest.raises(DataError, match=r"column_noise\.columns: `hight` is no column of numbers; did you mean `height`"):
         fitted_augmentations([wrong], raw, encoded)
@@ -202,6 +208,14 @@ def test_variants_show_each_augmentation_and_all_together(folder: Path) -> None:
         assert Counter(image.tobytes() for image in result.images).most_common(1)[0][1] < 8
     again = variants(experiment, examples, 8, place=2)
     np.testing.assert_array_equal(results[-1].images, again[-1].images)
+
+
+def test_equal_augmentations_draw_from_their_own_places_in_variants(folder: Path) -> None:
+    """Two half turns that draw alike would always cancel out."""
+    experiment = load(write_spec(folder, IMAGES, data="augment: [random_flip, random_flip]", name="flips")).experiment
+    first, second, together = variants(experiment, open_splits(experiment).train, 12)[1:]
+    assert any((one != other).any() for one, other in zip(first.images, second.images, strict=True))
+    assert len({image.tobytes() for image in together.images}) == 2
 
 
 def test_masks_of_variants_move_with_their_images(folder: Path) -> None:

@@ -17,7 +17,10 @@ from dlcli.runtime.balanced_loss import BalancedLoss
 from dlcli.runtime.engine import keras
 from dlcli.score.evaluate import evaluate
 from dlcli.spec.base import OneOf
+from dlcli.spec.data.balance import ClassWeight
+from dlcli.spec.data.balance.base import ClassCounts
 from dlcli.spec.load import load
+from dlcli.training.finetune import continued
 from dlcli.training.rate_trial import put_together
 from training.test_resume import Stopping, gone_on, stopped
 
@@ -141,6 +144,25 @@ def test_the_resolved_spec_and_the_log_hold_the_weights(weighted: tuple[RunFolde
     }
     assert any(line.startswith("balance: class_weight: weights in the minimised loss are 0.6") for line in lines)
     assert "epoch_examples" not in run.data()
+
+
+def test_weights_are_computed_anew_for_other_data_and_kept_for_the_same(
+    weighted: tuple[RunFolder, list[str]], tmp_path: Path
+) -> None:
+    run, _ = weighted
+    rare_rows(tmp_path)
+
+    def balance_of(*overrides: str) -> Any:
+        loaded = continued(run, lambda _: None, train="all", learning_rate=None, epochs=1, overrides=[*overrides])
+        return loaded.experiment.data.balance
+
+    source = f"data.source={{kind: csv, path: {tmp_path / 'rare.csv'}, target: kind, drop: [c]}}"
+    assert balance_of() == run.experiment().data.balance
+    assert balance_of(source) == ClassWeight(kind="class_weight")
+    chosen = ClassWeight(kind="class_weight", weights={"no": 1.0, "yes": 7.0})
+    counts = ClassCounts(["no", "yes"], [48, 12], 60)
+    assert chosen.unresolved(counts) == chosen
+    assert ClassWeight(kind="class_weight").resolved(counts).unresolved(counts).weights is None
 
 
 def test_the_best_epoch_is_that_of_the_macro_f1_unless_the_spec_names_another(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,6 @@ import numpy as np
 
 from dlcli.errors import DataError
 from dlcli.runtime.stream import StepSeed
-from dlcli.spec.rules.augmentations import kind_of
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dlcli.spec.data.sources.base import Examples
     from dlcli.spec.experiment import Experiment
 
+Chain = Sequence[tuple[int, "AugmentationSpec"]]
+"""Augmentations that follow each other, with their places in `data.augment`."""
 ORIGINAL = "original"
 TOGETHER = "all together"
 
@@ -54,34 +56,31 @@ def variants(
         DataError: the examples are no images, or a file cannot be read.
         ValueError: there is a mask, but an augmentation mixes images.
     """
-    augment = [item for item in experiment.data.augment if item.inputs == "images"]
+    augment = [(index, item) for index, item in enumerate(experiment.data.augment) if item.inputs == "images"]
     image = np.asarray(examples.inputs.read(np.array([place])))
     if image.ndim != 4:
         raise DataError("augmented variants need images")
     originals = None if mask is None else mask[None]
     results = [Variants(ORIGINAL, _as_pixels(image), originals)]
-    chains: list[tuple[str, list[AugmentationSpec]]] = [(kind_of(item), [item]) for item in augment]
-    chains += [(TOGETHER, [*augment])] if len(augment) > 1 else []
+    chains: list[tuple[str, Chain]] = [(item.kind, [(index, item)]) for index, item in augment]
+    chains += [(TOGETHER, augment)] if len(augment) > 1 else []
     for caption, chain in chains:
         places = np.arange(place, place + count) % len(examples)
-        is_mixed = any(item.mixes_labels for item in chain)
+        is_mixed = any(item.mixes_labels for _, item in chain)
         images = np.asarray(examples.inputs.read(places)) if is_mixed else np.repeat(image, count, axis=0)
         masks = None if originals is None else np.repeat(originals, count, axis=0)
-        results.append(_changed(caption, chain, images, masks, experiment))
+        results.append(_changed(caption, chain, images, masks, experiment.seed))
     return results
 
 
-def _changed(
-    caption: str, chain: list[AugmentationSpec], images: Array, masks: Array | None, experiment: Experiment
-) -> Variants:
+def _changed(caption: str, chain: Chain, images: Array, masks: Array | None, run_seed: int) -> Variants:
     """Returns images and masks after a chain of augmentations; each draws from its own place in `data.augment`."""
     import tensorflow as tf
 
-    listed: list[AugmentationSpec] = [*experiment.data.augment]
     values: Any = tf.cast(images, tf.float32)
     moved: Any = masks if masks is None else tf.constant(masks)
-    for item in chain:
-        seed = StepSeed(experiment.seed, listed.index(item), tf.constant(0, tf.int64))
+    for index, item in chain:
+        seed = StepSeed(run_seed, index, tf.constant(0, tf.int64))
         if moved is None:
             values = item.augment(values, seed)
         else:

@@ -13,7 +13,7 @@ from dlcli.data.splits import Splits
 from dlcli.errors import DataError, UsageError
 from dlcli.runtime.epoch_draw import EpochDraw
 from dlcli.runtime.inputs import Inputs
-from dlcli.spec.data.balance import BalanceSpec, Smote
+from dlcli.spec.data.balance import BalanceSpec
 from dlcli.spec.data.balance.base import ClassCounts
 from dlcli.spec.experiment import Experiment
 from dlcli.visible import listed
@@ -52,13 +52,12 @@ def resolved_balance(experiment: Experiment, splits: Splits) -> BalanceSpec:
     balance = experiment.data.balance
     if not balance.is_active:
         return balance
-    unknown = [name for name in getattr(balance, "weights", None) or {} if name not in splits.classes]
+    unknown = [name for name in balance.named_weights if name not in splits.classes]
     if unknown:
         near = get_close_matches(unknown[0], splits.classes, 1)
         guess = f"did you mean {near[0]!r}?" if near else f"it has {listed(splits.classes)}"
         raise DataError(f"data.balance.weights: the data has no class {unknown[0]!r}; {guess}")
-    if isinstance(balance, Smote):
-        balance.refuse_unfit(splits.train.inputs, _changed_sizes(experiment, splits))
+    balance.refuse_unfit(splits.train.inputs, _changed_sizes(experiment, splits))
     return balance.resolved(_counts(splits))
 
 
@@ -86,7 +85,7 @@ def training_examples(experiment: Experiment, splits: Splits) -> TrainingExample
     train, balance, sizes = splits.train, experiment.data.balance, _sizes(experiment, splits)
     if sizes is None:
         return TrainingExamples(train.inputs, train.targets)
-    if isinstance(balance, Smote):
+    if balance.adds_rows:
         return TrainingExamples(*balance.with_synthetic(train.inputs, train.targets, sizes, experiment.seed))
     return TrainingExamples(train.inputs, train.targets, EpochDraw(_groups(splits), sizes, experiment.seed))
 

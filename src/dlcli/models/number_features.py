@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from dlcli.arrays import Array
 from dlcli.errors import DataError
 from dlcli.runtime.inputs import Inputs
 from dlcli.runtime.stream import Augmentation
 from dlcli.spec.data.augmentations import AugmentationSpec, NumberFeatures
+
+_ROWS = 65_536
+"""Rows that are read at once: all of them may not fit into memory."""
 
 
 def fitted_augmentations(augment: Sequence[AugmentationSpec], raw: Inputs, encoded: Inputs) -> list[Augmentation]:
@@ -16,7 +22,7 @@ def fitted_augmentations(augment: Sequence[AugmentationSpec], raw: Inputs, encod
     Args:
         augment: the augmentations of the spec.
         raw: the inputs of the training split.
-        encoded: the same in the form of the batches.
+        encoded: the training rows in the form of the batches: those of `raw`, which `smote` follows by synthetic ones.
 
     Raises:
         DataError: an augmentation of rows has other inputs, or names a column that is not there.
@@ -35,7 +41,7 @@ def number_features(raw: Inputs, encoded: Inputs) -> NumberFeatures:
 
     Columns without names are numbered from 0.
     """
-    _, deviations = encoded.scale("standard")
+    deviations = _deviations(encoded, len(raw))
     if not raw.columns:
         return {str(place): (place, float(deviation)) for place, deviation in enumerate(deviations)}
     layout = raw.layout
@@ -50,3 +56,14 @@ def number_features(raw: Inputs, encoded: Inputs) -> NumberFeatures:
         present = 1.0 - float(first.gaps(raw.columns[name]).mean())
         features[name] = (place, float(deviations[place]) / max(present, 1e-12) ** 0.5)
     return features
+
+
+def _deviations(encoded: Inputs, rows: int) -> Array:
+    """Returns the deviation of each feature of the first rows, float64; that of a constant feature is 0."""
+    first = encoded.read(np.array([0])).astype("float64")
+    total, squares = np.zeros(first.shape[1]), np.zeros(first.shape[1])
+    for start in range(0, rows, _ROWS):
+        # Differences from the first row have few digits in common, also where the features do.
+        differences = encoded.read(np.arange(start, min(start + _ROWS, rows))).astype("float64") - first
+        total, squares = total + differences.sum(axis=0), squares + (differences**2).sum(axis=0)
+    return np.asarray(np.sqrt(np.maximum(squares / rows - (total / rows) ** 2, 0.0)))

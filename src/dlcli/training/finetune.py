@@ -13,6 +13,8 @@ from dlcli.program import command
 from dlcli.runs import RunFolder
 from dlcli.runtime.keras_file import read_config
 from dlcli.spec.base import dump
+from dlcli.spec.data.balance import BalanceSpec
+from dlcli.spec.data.balance.base import ClassCounts
 from dlcli.spec.data.split import WITH_FILE
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import LoadedSpec, load_text, to_flow
@@ -86,6 +88,7 @@ def continued(
     split = data["data"]["split"]
     if any(override.startswith(_SOURCE) for override in overrides):
         data["data"]["split"] = _of_another_source(split)
+        data["data"]["balance"] = dump(_balance_of_another_source(run))
         loaded = _with_other_classes(run, data, overrides)
         source = run.experiment().data.source
         if loaded.experiment.data.source != source and not is_copy(run, loaded.experiment, offline=offline):
@@ -124,6 +127,17 @@ def _of_another_source(split: dict[str, Any]) -> dict[str, Any]:
     """Returns the settings of a split without what was resolved for a run's own source: its splits, and the default shares."""
     shares = {part: "auto" for part, share in DEFAULT_SHARES.items() if split[part] in ("source", share)}
     return split | shares | {"file": None}
+
+
+def _balance_of_another_source(run: RunFolder) -> BalanceSpec:
+    """Returns the balance of a run without weights that were computed from its training split."""
+    experiment, data = run.experiment(), run.data()
+    balance = experiment.data.balance
+    if not balance.weights_loss:
+        return balance
+    counts, examples = data["counts"]["train"], int(data["examples"]["train"])
+    of_labels = experiment.task.output.reads_columns
+    return balance.unresolved(ClassCounts(list(counts), list(counts.values()), examples, of_labels))
 
 
 def _tell_other_data(run: RunFolder, experiment: Experiment, log: Callable[[str], None], *, offline: bool) -> None:

@@ -166,9 +166,10 @@ def test_a_run_records_whole_splits_in_a_line_and_finds_them_again(tmp_path: Pat
 def test_rows_that_are_encoded_batch_by_batch_give_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "rows.parquet", rows())
     spec = write_spec(tmp_path, f"{{kind: parquet, path: {path}, target: y, drop: [price]}}", task="binary")
-    expected = losses(trained(spec))
+    noise = ["data.augment=[{kind: column_noise, stddev: 0.1}]"]
+    expected = losses(trained(spec, noise))
     monkeypatch.setattr("dlcli.models.network.fits_in_memory", lambda _: False)
-    assert losses(trained(spec)) == expected
+    assert losses(trained(spec, noise)) == expected
 
 
 def test_a_drawn_split_of_a_table_without_its_own_is_recorded_by_row(tmp_path: Path) -> None:

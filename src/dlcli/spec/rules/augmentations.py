@@ -22,11 +22,6 @@ def listed_augmentations(experiment: Experiment) -> Iterator[tuple[Place, Augmen
             yield ("training", "stages", number, "augment", index), augmentation
 
 
-def kind_of(augmentation: AugmentationSpec) -> str:
-    """Returns the kind of an augmentation."""
-    return str(getattr(augmentation, "kind", ""))
-
-
 def fault_of_shape(augmentation: AugmentationSpec, shape: Shape) -> str:
     """Returns why examples of a shape cannot be changed; empty if they can."""
     return augmentation.fault(shape) if augmentation.inputs == "images" and len(shape) == 3 else ""
@@ -38,10 +33,10 @@ def _augmentations_fit_inputs(experiment: Experiment) -> Iterator[Finding]:
     rows = gives_no_images(experiment, facts)
     for place, augmentation in listed_augmentations(experiment):
         if augmentation.inputs == "images" and rows:
-            yield place, f"`{kind_of(augmentation)}` is for images, but the source gives rows of numbers"
+            yield place, f"`{augmentation.kind}` is for images, but the source gives rows of numbers"
         elif augmentation.inputs == "columns" and (facts.image or (shape is not None and len(shape) != 1)):
             given = "images" if facts.image else "arrays with more than one axis"
-            yield place, f"`{kind_of(augmentation)}` is for rows of numbers, but the source gives {given}"
+            yield place, f"`{augmentation.kind}` is for rows of numbers, but the source gives {given}"
         elif shape is not None and (fault := fault_of_shape(augmentation, shape)):
             yield place, fault
 
@@ -70,7 +65,7 @@ def _labels_can_be_mixed(experiment: Experiment) -> Iterator[Finding]:
     reason = _reason_against_mixing(experiment)
     for place, augmentation in listed_augmentations(experiment):
         if augmentation.mixes_labels and reason:
-            yield place, f"`{kind_of(augmentation)}` mixes labels: {reason}"
+            yield place, f"`{augmentation.kind}` mixes labels: {reason}"
 
 
 def _reason_against_mixing(experiment: Experiment) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 
-from dlcli.spec.data.balance import BalanceSpec, Smote
+from dlcli.spec.data.balance import BalanceSpec
 from dlcli.spec.data.sources.base import composed
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.support import words_against
@@ -29,8 +29,8 @@ def _balance_fits(experiment: Experiment) -> Iterator[Finding]:
         yield _PLACE, _words_of_fitted_head(experiment, what, head)
     elif balance.weights_loss:
         yield from _faults_of_weights(experiment, balance, what)
-    elif isinstance(balance, Smote):
-        yield from _faults_of_smote(experiment, what)
+    elif balance.adds_rows:
+        yield from _faults_of_rows(experiment, what)
 
 
 def _words_of_fitted_head(experiment: Experiment, what: str, head: str) -> str:
@@ -40,17 +40,14 @@ def _words_of_fitted_head(experiment: Experiment, what: str, head: str) -> str:
 
 
 def _faults_of_weights(experiment: Experiment, balance: BalanceSpec, what: str) -> Iterator[Finding]:
-    loss = experiment.training.loss
-    if loss.kind == "dice":
-        yield ("training", "loss"), f"`dice` has one value per batch, so {what} cannot weight its examples; use `oversample`"
-    if getattr(loss, "ignore_class", None) is not None:
-        yield ("training", "loss", "ignore_class"), f"`ignore_class` and {what} cannot be combined"
+    if reason := experiment.training.loss.reason_against_weights():
+        yield ("training", "loss"), f"{what}: {reason}; use `oversample`"
     if words := words_against(experiment, "class weights", what):
         yield _PLACE, words
-    yield from _faults_of_names(experiment, getattr(balance, "weights", None) or {})
+    yield from _faults_of_names(experiment, balance.named_weights)
 
 
-def _faults_of_names(experiment: Experiment, weights: dict[str, object]) -> Iterator[Finding]:
+def _faults_of_names(experiment: Experiment, weights: Mapping[str, object]) -> Iterator[Finding]:
     of_labels = experiment.task.output.reads_columns
     classes = [composed(name) for name in experiment.data.classes or experiment.data.source.facts(experiment.task).classes]
     for name, weight in weights.items():
@@ -63,7 +60,7 @@ def _faults_of_names(experiment: Experiment, weights: dict[str, object]) -> Iter
             yield place, f"expected a number: a class of `task: {experiment.task}` has one weight"
 
 
-def _faults_of_smote(experiment: Experiment, what: str) -> Iterator[Finding]:
+def _faults_of_rows(experiment: Experiment, what: str) -> Iterator[Finding]:
     facts = experiment.data.facts(experiment.task)
     if experiment.task.output.reads_columns:
         yield _PLACE, f"{what} needs one class for each row; use `oversample` for several labels"

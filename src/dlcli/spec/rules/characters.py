@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dlcli.spec.data.augmentations.base import Motion
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.rules.augmentations import kind_of, listed_augmentations
+from dlcli.spec.rules.augmentations import listed_augmentations
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _25, _MW, _NU = ("2", "5"), ("M", "W"), ("n", "u")
@@ -38,7 +38,7 @@ def notes_on_characters(experiment: Experiment, classes: Sequence[str]) -> list[
         return []
     characters = {_character(name) for name in classes}
     return [
-        f"{'.'.join(map(str, place))}: `{kind_of(augmentation)}`: {_effect(augmentation.motions, characters)}"
+        f"{'.'.join(map(str, place))}: `{augmentation.kind}`: {_effect(augmentation.motions, characters)}"
         for place, augmentation in listed_augmentations(experiment)
         if augmentation.motions
     ]

@@ -45,6 +45,10 @@ class LossSpec(KerasSpec):
         """Returns the loss of labels that are shares of several classes; of whole labels it has the same value."""
         return self
 
+    def reason_against_weights(self) -> str:
+        """Returns why examples cannot have weights in the loss; empty if they can."""
+        return ""
+
     def unit(self, deviation: "Array") -> "Array":
         """Returns what an error of one deviation costs, about, for each target `(targets,)`: 1 where the loss has no unit."""
         return deviation**0
@@ -103,6 +107,10 @@ class PlainLoss(LossSpec):
     def reason_against_shares(self) -> str:
         """Returns a reason for hinge losses, which are defined for two signs, or one right class."""
         return f"`{self.kind}` is defined for whole labels alone" if "hinge" in self.kind else ""
+
+    def reason_against_weights(self) -> str:
+        """Returns a reason for the Dice loss."""
+        return "`dice` has one value per batch, so examples have no weights" if self.kind == "dice" else ""
 
     def unit(self, deviation: "Array") -> "Array":
         """Returns what an error of one deviation costs; mape and msle are relative to the target and have no unit."""
@@ -183,6 +191,12 @@ class SparseCategoricalCrossentropy(LossSpec):
     def reason_against_shares(self) -> str:
         """Returns a reason for `ignore_class`: a mixed example may have a share of the ignored class."""
         return "`ignore_class` leaves out whole examples" if self.ignore_class is not None else ""
+
+    def reason_against_weights(self) -> str:
+        """Returns a reason for `ignore_class`: weights have the mean 1 over all examples."""
+        return (
+            "weights are scaled for all examples, but `ignore_class` leaves some out" if self.ignore_class is not None else ""
+        )
 
     def of_shares(self) -> LossSpec:
         """Returns the loss of one-hot labels."""

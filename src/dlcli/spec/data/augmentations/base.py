@@ -81,6 +81,7 @@ class AugmentationSpec(KerasSpec):
     ''
     """
 
+    kind: str
     inputs: ClassVar[Literal["images", "columns"]] = "images"
     mixes_labels: ClassVar[bool] = False
     moves_pixels: ClassVar[bool] = False
@@ -128,7 +129,7 @@ class AugmentationSpec(KerasSpec):
     def fault(self, shape: Shape) -> str:
         """Returns why images of a shape `(height, width, channels)` cannot be changed; empty if they can."""
         if self.needs_colour and len(shape) == 3 and shape[2] != 3:
-            return f"`{getattr(self, 'kind', '')}` needs images in colour, but these are grey"
+            return f"`{self.kind}` needs images in colour, but these are grey"
         return ""
 
     @property

@@ -29,7 +29,7 @@ class Mixing(AugmentationSpec):
 
     def augment_pair(self, images: Any, masks: Any, seed: Any, *, ignored: int = 0) -> tuple[Any, Any]:
         """Raises ValueError: a pixel would have two classes."""
-        raise ValueError(f"{getattr(self, 'kind', '')} mixes two images, so a pixel of a mask would have two classes")
+        raise ValueError(f"{self.kind} mixes two images, so a pixel of a mask would have two classes")
 
     def _transformation(self, layer: Any, images: Any, seed: Any) -> Any:
         return layer.get_random_transformation(images, training=True, seed=seed)

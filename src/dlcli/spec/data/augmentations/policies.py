@@ -41,15 +41,11 @@ class Policy(AugmentationSpec):
     """A sequence of steps, in each of which an image gets an operation of its own."""
 
     moves_pixels: ClassVar[bool] = True
+    interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
 
     def steps(self, count: Any, seed: Any) -> list[Drawn]:
         """Returns the operations of each step for `count` images."""
         raise NotImplementedError
-
-    @property
-    def resampling(self) -> str:
-        """The interpolation between pixels."""
-        return str(getattr(self, "interpolation"))  # noqa: B009  (every policy has it, the base has not)
 
     def augment(self, images: Any, seed: Any) -> Any:
         """Returns the images after all steps."""
@@ -72,7 +68,7 @@ class Policy(AugmentationSpec):
         from dlcli.spec.data.augmentations.operations import applied
 
         for numbers, strengths in steps:
-            images = applied(images, numbers, strengths, interpolation=self.resampling)
+            images = applied(images, numbers, strengths, interpolation=self.interpolation)
         return images
 
 
@@ -90,7 +86,6 @@ class RandAugment(Policy):
     factor: Strength = Field(
         default=0.5, description="Strength of the operations: a number s for values from 0 to s, or [lowest, highest]."
     )
-    interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
 
     def steps(self, count: Any, seed: Any) -> list[Drawn]:
         """Returns `num_ops` random operations for each image."""
@@ -108,7 +103,6 @@ class AutoAugment(Policy):
     policy: Literal["imagenet", "cifar10", "svhn"] = Field(
         default="imagenet", description="Set on which the policy was learned: photos, small photos, or house numbers."
     )
-    interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)
 
     def steps(self, count: Any, seed: Any) -> list[Drawn]:
         """Returns both operations of each image's sub-policy; those that are not drawn are `identity`."""

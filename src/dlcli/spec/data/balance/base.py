@@ -1,11 +1,15 @@
 """The interface of the kinds of `data.balance`, and the kind that changes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from dlcli.spec.base import Spec
 from dlcli.visible import visible
+
+if TYPE_CHECKING:
+    from dlcli.arrays import Array
+    from dlcli.runtime.inputs import Inputs
 
 MOST_NAMED = 5
 
@@ -35,6 +39,8 @@ class BalanceSpec(Spec):
     """Whether it gives examples different weights in the minimised loss."""
     resamples: ClassVar[bool] = False
     """Whether an epoch has more or fewer examples than the training split."""
+    adds_rows: ClassVar[bool] = False
+    """Whether it adds synthetic rows to a table (`with_synthetic`), so that examples must be rows of one class each."""
 
     @property
     def is_active(self) -> bool:
@@ -56,8 +62,25 @@ class BalanceSpec(Spec):
         """The message on what must be installed for it; empty if nothing is missing."""
         return ""
 
+    @property
+    def named_weights(self) -> Mapping[str, Any]:
+        """The weights that the spec names, by class or label."""
+        return {}
+
+    def refuse_unfit(self, inputs: "Inputs", sizes: Sequence[tuple[str, int, int]]) -> None:
+        """Raises DataError if it cannot balance the inputs of the training split; `sizes` are those of `in_words`."""
+        return
+
+    def with_synthetic(self, inputs: "Inputs", targets: "Array", sizes: Sequence[int], seed: int) -> "tuple[Inputs, Array]":
+        """Returns the training rows followed by synthetic ones, and the classes of all; only where `adds_rows`."""
+        raise NotImplementedError
+
     def resolved(self, counts: ClassCounts) -> Self:
         """Returns the kind with every value filled in that depends on the training split."""
+        return self
+
+    def unresolved(self, counts: ClassCounts) -> Self:
+        """Returns the kind without values that `resolved` computed from these counts, for other data."""
         return self
 
     def loss_weights(self, names: Sequence[str], *, of_labels: bool) -> list[Any] | None:

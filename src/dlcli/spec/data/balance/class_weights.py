@@ -1,6 +1,6 @@
 """Weights of classes in the minimised loss; the reported loss has none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -58,6 +58,11 @@ class WeightingSpec(BalanceSpec):
         ),
     )
 
+    @property
+    def named_weights(self) -> Mapping[str, Any]:
+        """The weights that the spec names, by class or label."""
+        return self.weights or {}
+
     def relative(self, count: int) -> float:
         """Returns the weight, up to a factor, of a class with a number of training examples."""
         raise NotImplementedError
@@ -67,16 +72,21 @@ class WeightingSpec(BalanceSpec):
         weigh = self._label_weights if counts.of_labels else self._scaled_weights
         return self.model_copy(update={"weights": weigh(counts)})
 
+    def unresolved(self, counts: ClassCounts) -> Self:
+        """Returns the kind without weights if they are those of these counts."""
+        computed = self.model_copy(update={"weights": None})
+        return computed if computed.resolved(counts) == self else self
+
     def loss_weights(self, names: Sequence[str], *, of_labels: bool) -> list[Any]:
         """Returns the weight of each class, of labels [weight without the label, weight with it]."""
-        weights = self.weights or {}
+        weights = self.named_weights
         if of_labels:
             return [[weights[name][side] for side in _SIDES] for name in names]
         return [weights[name] for name in names]
 
     def in_words(self, counts: ClassCounts, sizes: Sequence[tuple[str, int, int]]) -> str:
         """Returns the weights, and where they are used."""
-        weights = self.weights or {}
+        weights = self.named_weights
         texts = [f"{_text(weights[name])} for {shown_name(name)}" for name in counts.names]
         return (
             f"weights in the minimised loss are {first_of(texts)}; the reported loss and all metrics have no weights and"

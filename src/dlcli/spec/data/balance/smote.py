@@ -23,6 +23,7 @@ class Smote(BalanceSpec):
     """
 
     resamples: ClassVar[bool] = True
+    adds_rows: ClassVar[bool] = True
     kind: Literal["smote"]
     ratio: Ratio = Field(default=1.0, description="Size of the smallest class in an epoch relative to the largest one.")
     k_neighbors: Count = Field(default=5, description="Number of nearest neighbours of the same class.")
