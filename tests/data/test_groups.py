@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,13 @@ from dlcli.data.folds import open_folds
 from dlcli.data.open_run import open_run
 from dlcli.data.split import FRACTION
 from dlcli.errors import DataError, SpecError
+from dlcli.fleet.learning_curve import _influence
 from dlcli.runs import RunFolder
+from dlcli.runs.layout import OUT_OF_FOLD
 from dlcli.runs.reporter import Reporter
+from dlcli.score.evaluate import score_predictions
+from dlcli.score.outcome import read_outcome
+from dlcli.spec.training.metrics import Accuracy
 
 Array = np.ndarray[Any, Any]
 
@@ -274,6 +280,19 @@ def test_a_grouped_run_is_finetuned_and_compared(run: RunFolder) -> None:
     (pairing,) = pair_runs([run, tuned], "test")
     accuracy = next(difference for difference in pairing.differences if difference.metric == "accuracy")
     assert accuracy.p is None  # McNemar's test is one of independent examples
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_learning_curves_and_scores_out_of_fold_count_groups(run: RunFolder) -> None:
+    influence = _influence(run, Accuracy(kind="accuracy"))
+    assert influence is not None
+    assert len(influence) == 4
+    with open_run(run) as again:
+        outcome = replace(read_outcome(run, "test"), split=OUT_OF_FOLD)
+        assert again.splits.test is not None
+        score_predictions(again.experiment, run, outcome, again.splits.test, run.data())
+    assert run.metrics(OUT_OF_FOLD)["metrics"] == run.metrics("test")["metrics"]
+    assert run.metrics(OUT_OF_FOLD)["notes"] == ["intervals are those of 4 groups: examples of one group are not independent"]
 
 
 def test_a_misspelt_column_is_found_before_the_training(table: str) -> None:

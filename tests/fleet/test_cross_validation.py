@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 from collections import Counter
 from pathlib import Path
@@ -17,10 +18,13 @@ from trainings import write_spec
 
 import dlcli
 from dlcli.errors import SpecError, UsageError
-from dlcli.fleet.children import fold_jobs, fraction_jobs
+from dlcli.fleet.children import experiment_of, fold_jobs, fraction_jobs
+from dlcli.report.diagnosis.evidence import read_evidence
+from dlcli.report.diagnosis.remedies import applicable
 from dlcli.runs import RunFolder, all_runs, find_run
 from dlcli.runs.batches import find_batch
 from dlcli.runs.children import read_folds
+from dlcli.runs.diagnosis import Remedy
 from dlcli.runs.files import read_table
 from dlcli.runtime.engine import keras
 from dlcli.score.compare import pair_runs
@@ -188,6 +192,28 @@ def test_fractions_have_as_many_steps_as_all_data(tmp_path: Path) -> None:
     assert jobs[0].overrides == ["name=tiny-fractions", "data.split.train_fraction=0.1", "training.epochs=30"]
     assert "training.epochs=10" in jobs[2].overrides
     assert jobs[-1].overrides[-1] == "seed=1"
+
+
+def test_stages_and_callbacks_of_fractions_count_as_many_steps_too(tmp_path: Path) -> None:
+    stages = "stages: [{name: a, train: all, epochs: 4, callbacks: [{kind: reduce_lr_on_plateau, patience: 3}]}]"
+    spec = write_spec(tmp_path, training=f"epochs: 3, callbacks: [early_stopping], {stages}")
+    job = fraction_jobs(load(spec), [0.5], [])[0]
+    training = experiment_of(job).training
+    assert training.epochs == 6
+    assert training.callbacks[0].patience == 10
+    assert training.stages[0].epochs == 8
+    assert training.stages[0].callbacks[0].patience == 6
+
+
+def test_a_cross_validation_without_held_out_examples_is_diagnosed_out_of_fold(parent: RunFolder, tmp_path: Path) -> None:
+    copy = RunFolder(shutil.copytree(parent.path, tmp_path / "runs" / parent.name / parent.path.name))
+    assert read_evidence(copy).scored == "test"
+    shutil.rmtree(copy.evaluation("test"))
+    evidence = read_evidence(copy)
+    assert len(evidence.outcome or ()) == 120
+    assert applicable(evidence, [Remedy("another loss", "training.loss=kl_divergence"), Remedy("more data")]) == (
+        Remedy("more data"),
+    )
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -10,10 +12,12 @@ from conftest import command, environment, run_process
 from trainings import write_spec
 
 from dlcli.errors import UsageError
-from dlcli.fleet.learning_curve import _extrapolated
+from dlcli.fleet.learning_curve import _best_score, _Child, _extrapolated, _point
 from dlcli.runs import RunFolder
 from dlcli.runs.children import FractionPoint, FractionScore, read_fractions
+from dlcli.runs.compare import not_scored
 from dlcli.runs.files import read_table
+from dlcli.spec.training.metrics import MetricSpec, PlainMetric, TopK
 
 
 @pytest.fixture(scope="module")
@@ -50,21 +54,26 @@ def test_fewer_than_three_fractions_are_not_extrapolated(parent: RunFolder) -> N
 
 
 def test_the_report_shows_the_curve_and_predictions_name_the_runs(parent: RunFolder) -> None:
-    assert "Fractions of the data" in parent.report_path.read_text(encoding="utf-8")
+    report = parent.report_path.read_text(encoding="utf-8")
+    assert "Fractions of the data" in report
+    assert f"dlcli train {parent.spec_path} --data-fractions 0.5,1 --seeds 0" in report
+    assert "Each fraction of the data has scores" in report
+    assert "dlcli evaluate" not in report
     assert parent.status().state == "completed"
     with pytest.raises(UsageError, match=f"has no model of its own: .* runs of batch {parent.status().children}"):
         parent.refuse_missing_model()
+    assert "has no model of its own: its results are those of the runs of batch" in not_scored(parent, "test")
 
 
 def points(*values: float | None) -> list[FractionPoint]:
-    """Returns points with an accuracy at 100, 200, 400 examples and so on, the last of which is all data."""
+    """Returns points with a score at 100, 200, 400 examples and so on, the last of which is all data."""
     fractions = [1 / 2 ** (len(values) - 1 - place) for place in range(len(values))]
     return [
         FractionPoint(
             fraction=fraction,
             examples=100.0 * 2**place,
             runs=["r"],
-            metrics={"accuracy": FractionScore(mean=value, deviation=None)},
+            metrics=dict.fromkeys(("accuracy", "auc"), FractionScore(mean=value, deviation=None)),
         )
         for place, (fraction, value) in enumerate(zip(fractions, values, strict=True))
     ]
@@ -72,7 +81,7 @@ def points(*values: float | None) -> list[FractionPoint]:
 
 def test_a_falling_error_is_continued_to_twice_the_examples() -> None:
     errors = [0.4, 0.28, 0.2]
-    law, sentence = _extrapolated(points(*(1 - error for error in errors)), "accuracy", 1e-4 * np.eye(3), 1, higher=True)
+    law, sentence = _extrapolated(points(*(1 - error for error in errors)), "accuracy", 1e-4 * np.eye(3), 1, 1.0)
     assert law is not None
     assert law.examples == 800
     assert law.value == pytest.approx(1 - 0.2 / np.sqrt(2), abs=0.01)
@@ -93,6 +102,42 @@ def test_a_falling_error_is_continued_to_twice_the_examples() -> None:
     ],
 )
 def test_what_cannot_be_estimated_is_not(values: tuple[float | None, ...], reason: str) -> None:
-    law, sentence = _extrapolated(points(*values), "accuracy", 1e-3 * np.eye(len(values)), 2, higher=True)
+    law, sentence = _extrapolated(points(*values), "accuracy", 1e-3 * np.eye(len(values)), 2, 1.0)
     assert law is None
     assert reason in sentence
+
+
+class Signal(MetricSpec):
+    """A metric without a highest value."""
+
+    kind: Literal["signal"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"),
+    [
+        *((PlainMetric(kind=kind), 1.0) for kind in ("balanced_accuracy", "macro_f1", "mcc", "kappa", "r2")),
+        *((PlainMetric(kind=kind), 0.0) for kind in ("mae", "mape", "hamming")),
+        (TopK(kind="top_k"), 1.0),
+        (None, 0.0),
+        (Signal(kind="signal"), None),
+    ],
+)
+def test_errors_are_distances_from_the_best_score_of_the_metric(metric: MetricSpec | None, best: float | None) -> None:
+    assert _best_score(metric) == best
+    law, sentence = _extrapolated(points(0.6, 0.72, 0.8), "accuracy", 1e-4 * np.eye(3), 2, best)
+    assert (law is not None) == (best == 1)
+    if best is None:
+        assert sentence == "What more data would give cannot be estimated: the score has no known best value."
+
+
+def test_a_score_that_one_seed_does_not_have_is_neither_extrapolated_nor_given_an_interval() -> None:
+    covariance = np.diag([1e-4, np.nan, 1e-4])
+    law, sentence = _extrapolated(points(0.6, 0.72, 0.8), "auc", covariance, 2, 1.0)
+    assert law is None
+    assert sentence.endswith("the score is not defined for each run.")
+    run = SimpleNamespace(id="r")
+    scores = [{"auc": {"value": value, "interval": None}} for value in (0.7, None)]
+    rows = [_Child(run, 0.5, seed, 100, entry, None) for seed, entry in enumerate(scores)]  # type: ignore[arg-type]
+    score = _point(rows, "auc", float("nan"), 1.0).metrics["auc"]
+    assert (score.mean, score.interval) == (0.7, None)

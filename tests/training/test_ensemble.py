@@ -162,6 +162,16 @@ def test_wrong_ensembles_in_a_spec_are_found_by_check(members: list[RunFolder], 
     assert "model.weights: expected a weight for each of the 3 runs, found 1" in text
 
 
+def test_settings_of_a_training_are_refused_in_the_spec_of_an_ensemble(members: list[RunFolder], tmp_path: Path) -> None:
+    model = f"{{kind: ensemble, runs: [{members[0].path}, {members[1].path}]}}"
+    data = "balance: class_weight, augment: [{kind: column_noise, stddev: 0.1}]"
+    with pytest.raises(SpecError) as caught:
+        load(write_spec(tmp_path, model=model, data=data, training="epochs: 0"))
+    text = str(caught.value)
+    assert "data.balance: `model.kind: ensemble` is built from trained models; set `balance: none`" in text
+    assert "data.augment: `model.kind: ensemble` is built from trained models; remove this field" in text
+
+
 @pytest.mark.slow
 def test_columns_of_a_table_binary(tmp_path: Path) -> None:
     random = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dlcli.errors import SpecError, UsageError
 from dlcli.runs.batches import Job
-from dlcli.spec.experiment import Experiment
+from dlcli.spec.experiment import Experiment, Training
 from dlcli.spec.load import LoadedSpec, load_text
 from dlcli.spec.support import refuse_unsupported
 
@@ -51,17 +51,33 @@ def fraction_jobs(loaded: LoadedSpec, fractions: Sequence[float], seeds: Sequenc
     if wrong is not None or not fractions:
         raise UsageError(f"--data-fractions: expected fractions above 0 and up to 1, found {wrong if fractions else 'none'}")
     _refuse(loaded, "--data-fractions", ("train_fraction",))
-    epochs = loaded.experiment.training.epochs
-    own = [(f"fraction {fraction:g}", _fraction_settings(fraction, epochs)) for fraction in sorted(set(fractions))]
+    training = loaded.experiment.training
+    own = [(f"fraction {fraction:g}", _fraction_settings(fraction, training)) for fraction in sorted(set(fractions))]
     return _jobs(loaded, "fractions", own, seeds or [loaded.experiment.seed])
 
 
-def _fraction_settings(fraction: float, epochs: int) -> list[str]:
+def _fraction_settings(fraction: float, training: Training) -> list[str]:
     """Returns the settings of a fraction, with as many steps as a training on all examples has.
 
     With as many epochs, fewer examples would mean fewer steps, and the curve would show the effect of both.
     """
-    return [f"data.split.train_fraction={fraction!r}", f"training.epochs={ceil(epochs / fraction - 1e-9)}"]
+    counts = _epoch_counts(training)
+    return [f"data.split.train_fraction={fraction!r}", *(f"{path}={ceil(count / fraction - 1e-9)}" for path, count in counts)]
+
+
+def _epoch_counts(training: Training) -> Iterator[tuple[str, int]]:
+    """Yields the path and the value of the settings that count epochs: of the training, its stages and all callbacks."""
+    yield "training.epochs", training.epochs
+    lists = [("training", training.callbacks)]
+    for number, stage in enumerate(training.stages):
+        path = f"training.stages.{number}"
+        if stage.epochs is not None:
+            yield f"{path}.epochs", stage.epochs
+        lists.append((path, stage.callbacks or []))
+    for path, callbacks in lists:
+        for number, callback in enumerate(callbacks):
+            for name in callback.epoch_counts:
+                yield f"{path}.callbacks.{number}.{name}", getattr(callback, name)
 
 
 def _refuse(loaded: LoadedSpec, option: str, fields: Sequence[str]) -> None:

@@ -21,10 +21,6 @@ from dlcli.spec.training.metrics import LAST_EPOCH, MetricSpec, higher_is_better
 if TYPE_CHECKING:
     from dlcli.arrays import Array
 
-_NORMAL = 1.959964
-_SHARES = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "auc", "average_precision", "top_", "r2")
-"""Prefixes of the names of metrics of which 1 is perfect: their error is 1 minus the score."""
-
 
 @dataclass(frozen=True)
 class _Child:
@@ -71,8 +67,8 @@ def _child(run: RunFolder, metric: MetricSpec | None) -> _Child:
 
 
 def _influence(run: RunFolder, metric: MetricSpec | None) -> Array | None:
-    """Returns the influence of each test example on the run's score; None where its predictions are not stored."""
-    from dlcli.score.intervals import metric_estimate
+    """Returns the influence of each test example, or group of them, on the run's score; None if no predictions are stored."""
+    from dlcli.score.intervals import clustered, metric_estimate
     from dlcli.score.outcome import has_outcome, read_outcome
 
     if metric is None or not has_outcome(run, "test"):
@@ -80,8 +76,8 @@ def _influence(run: RunFolder, metric: MetricSpec | None) -> Array | None:
     outcome = read_outcome(run, "test")
     if outcome.scores is None:
         return None
-    influence: Array = metric_estimate(metric, outcome.truth, outcome.scores, outcome.task).influence
-    return influence if len(influence) == len(outcome) else None
+    estimate = metric_estimate(metric, outcome.truth, outcome.scores, outcome.task)
+    return clustered(estimate, outcome.groups).influence if len(estimate.influence) == len(outcome) else None
 
 
 def learning_curve(batch: str, children: Sequence[_Child], metric: MetricSpec | None) -> FractionsFile:
@@ -90,9 +86,10 @@ def learning_curve(batch: str, children: Sequence[_Child], metric: MetricSpec | 
     by_fraction = [[child for child in children if child.fraction == fraction] for fraction in fractions]
     name = metric.name if metric else "loss"
     covariance = _covariance(by_fraction, name)
-    points = [_point(rows, name, covariance, at) for at, rows in enumerate(by_fraction)]
+    best = _best_score(metric)
+    points = [_point(rows, name, covariance[at, at], best) for at, rows in enumerate(by_fraction)]
     higher = metric is not None and higher_is_better(name, [metric])
-    extrapolation, sentence = _extrapolated(points, name, covariance, len(by_fraction[0]), higher=higher)
+    extrapolation, sentence = _extrapolated(points, name, covariance, len(by_fraction[0]), best)
     seeds = sorted({child.seed for child in children})
     content = {"batch": batch, "metric": name, "higher_is_better": higher, "seeds": seeds, "sentence": sentence}
     content |= {"notes": _notes(by_fraction)}
@@ -103,6 +100,13 @@ def learning_curve(batch: str, children: Sequence[_Child], metric: MetricSpec | 
             "extrapolation": extrapolation.model_dump() if extrapolation else None,
         }
     )
+
+
+def _best_score(metric: MetricSpec | None) -> float | None:
+    """Returns the score of perfect predictions: 0 of errors and losses, 1 of other scores that end there; else None."""
+    if metric is None or not higher_is_better(metric.name, [metric]):
+        return 0.0
+    return 1.0 if metric.ends_at_one else None
 
 
 def _notes(by_fraction: Sequence[Sequence[_Child]]) -> list[str]:
@@ -150,19 +154,23 @@ def _covariance(by_fraction: Sequence[Sequence[_Child]], name: str) -> Array:
 
 def _variance(child: _Child, name: str) -> float:
     """Returns the variance of a score by its interval; 0 without one."""
+    from dlcli.runtime.estimates import NORMAL
+
     interval = (child.metrics.get(name) or {}).get("interval")
-    return ((interval[1] - interval[0]) / (2 * _NORMAL)) ** 2 if interval else 0.0
+    return float(((interval[1] - interval[0]) / (2 * NORMAL)) ** 2) if interval else 0.0
 
 
-def _point(rows: Sequence[_Child], name: str, covariance: Array, at: int) -> FractionPoint:
+def _point(rows: Sequence[_Child], name: str, variance: float, best: float | None) -> FractionPoint:
+    from dlcli.runtime.estimates import NORMAL
+
     scores = {}
     for metric in rows[0].metrics:
         values = [value for value in (_value(child, metric) for child in rows) if isfinite(value)]
         mean = fmean(values) if values else None
         interval = rows[0].metrics[metric].get("interval") if len(rows) == 1 else None
-        if metric == name and len(rows) > 1 and mean is not None:
-            half = _NORMAL * sqrt(float(covariance[at, at]))
-            interval = [mean - half, min(1.0, mean + half) if name.startswith(_SHARES) else mean + half]
+        if metric == name and len(rows) > 1 and mean is not None and isfinite(variance):
+            half = NORMAL * sqrt(variance)
+            interval = [mean - half, min(best, mean + half) if best else mean + half]
         deviation = stdev(values) if len(values) > 1 else None
         scores[metric] = FractionScore(mean=mean, deviation=deviation, interval=interval)
     examples = fmean(child.examples for child in rows)
@@ -170,21 +178,23 @@ def _point(rows: Sequence[_Child], name: str, covariance: Array, at: int) -> Fra
 
 
 def _extrapolated(
-    points: Sequence[FractionPoint], name: str, covariance: Array, seeds: int, *, higher: bool
+    points: Sequence[FractionPoint], name: str, covariance: Array, seeds: int, best: float | None
 ) -> tuple[Extrapolation | None, str]:
     """Returns the score that a power law predicts for twice the training examples, and what it means; None if nothing can
-    be predicted, which the sentence explains."""
+    be predicted, which the sentence explains. `best` is the score of perfect predictions, 0 or 1; None if it is not known."""
     import numpy as np
 
     from dlcli.score.power_law import FEWEST, fitted_law
 
     values = [points[at].metrics[name].mean for at in range(len(points))]
-    largest, of_one = points[-1].examples, higher and name.startswith(_SHARES)
-    reason = _reason_against(points, values, FEWEST, of_one=of_one, higher=higher)
+    largest = points[-1].examples
+    reason = _reason_against(points, values, FEWEST, best)
+    if not reason and not np.isfinite(covariance).all():
+        reason = "the score is not defined for each run"
     if reason:
         return None, f"What more data would give cannot be estimated: {reason}."
     scores = np.array(values, dtype="float64")
-    errors = 1 - scores if of_one else scores
+    errors = 1 - scores if best else scores
     law = fitted_law(np.array([point.examples for point in points]), errors, covariance)
     low, high = law.exponent_interval
     if not law.falls:
@@ -193,7 +203,7 @@ def _extrapolated(
             f" than its uncertainty (exponent {law.exponent:.2f}, 95 % interval {low:.2f} to {high:.2f})."
         )
     error, interval = law.error(2 * largest), law.interval(2 * largest)
-    value, bounds = (1 - error, [1 - interval[1], 1 - interval[0]]) if of_one else (error, list(interval))
+    value, bounds = (1 - error, [1 - interval[1], 1 - interval[0]]) if best else (error, list(interval))
     extrapolation = Extrapolation(
         examples=2 * largest,
         scale=law.error(1.0),
@@ -213,19 +223,17 @@ def _extrapolated(
     )
 
 
-def _reason_against(
-    points: Sequence[FractionPoint], values: Sequence[float | None], fewest: int, *, of_one: bool, higher: bool
-) -> str:
+def _reason_against(points: Sequence[FractionPoint], values: Sequence[float | None], fewest: int, best: float | None) -> str:
     if len(points) < fewest:
         return f"a curve needs at least {fewest} fractions, such as --data-fractions 0.1,0.3,1.0"
     if len({point.examples for point in points}) < fewest:
         return "fractions have the same number of training examples"
-    if higher and not of_one:
+    if best is None:
         return "the score has no known best value"
     defined = [value for value in values if value is not None and isfinite(value)]
     if len(defined) < len(points):
         return "the score is not defined for each fraction"
-    if any((1 - value if of_one else value) <= 0 for value in defined):
+    if any((1 - value if best else value) <= 0 for value in defined):
         return "there are no errors left for one of the fractions"
     return ""
 

@@ -169,13 +169,13 @@ def read_story(run: RunFolder, key: str, budget: Budget | None = None) -> Story:
         curves=inlined([*learning_charts(history, status.best_epoch), *rate_charts(history)], f"{key}-curve"),
         best_epoch=status.best_epoch,
         scored=scored,
-        unscorable=words_against(experiment, "evaluate", "An evaluation"),
+        unscorable=_unscorable(experiment, fractions),
         layers=reading.of(lambda: layers(run), []),
         environment=_environment(environment),
         spec=reading.of(lambda: _text(run.spec_path), ""),
         explanations=reading.of(lambda: _explanations(run, budget), []),
         exports=reading.of(lambda: _exports(run, reading), []),
-        commands=_commands(run, experiment, environment),
+        commands=_commands(run, experiment, environment, fractions),
         folds=reading.of(lambda: read_folds(run), None),
         fractions=fractions,
         fraction_charts=inlined([fraction_chart(fractions)] if fractions else [], f"{key}-fractions"),
@@ -319,16 +319,34 @@ def _export(name: str, content: dict[str, Any]) -> Exported:
     return Exported(name, form, sentences.size(bytes_) if isinstance(bytes_, int) else "", agrees)
 
 
-def _commands(run: RunFolder, experiment: Experiment, environment: dict[str, Any]) -> list[tuple[str, str]]:
+def _unscorable(experiment: Experiment, fractions: FractionsFile | None) -> str:
+    if fractions is not None:
+        return "Each fraction of the data has scores"
+    return words_against(experiment, "evaluate", "An evaluation")
+
+
+def _commands(
+    run: RunFolder, experiment: Experiment, environment: dict[str, Any], fractions: FractionsFile | None
+) -> list[tuple[str, str]]:
     """Returns the commands that repeat this run, each with its purpose."""
     git = environment.get("git")
     commit = git.get("commit") if isinstance(git, dict) else None
     original_command = environment.get("command")
     spec = shlex.quote(str(run.spec_path))
     rows = [("Check out the code", f"git checkout {shlex.quote(str(commit))}")] if commit else []
-    rows.append(("Repeat the training from the resolved spec", f"dlcli train {spec}"))
+    if fractions is not None:
+        rows.append(("Repeat the trainings from the resolved spec", f"dlcli train {spec} {_options(fractions)}"))
+        return rows
+    purpose = "Repeat the training from the resolved spec" if experiment.model.is_trained else "Average the models again"
+    rows.append((purpose, f"dlcli train {spec}"))
     if isinstance(original_command, list) and len(original_command) > 1:
         rows.append(("Original command", shlex.join(["dlcli", *map(str, original_command[1:])])))
     if supports(experiment, "evaluate"):
         rows.append(("Evaluate it again", f"dlcli evaluate {shlex.quote(run.id)}"))
     return rows
+
+
+def _options(fractions: FractionsFile) -> str:
+    """Returns the options of `dlcli train` that train the runs of all fractions."""
+    parts = ",".join(f"{point.fraction:g}" for point in fractions.points)
+    return f"--data-fractions {parts} --seeds {','.join(map(str, fractions.seeds))}"

@@ -85,6 +85,8 @@ def _default(spec: Spec, name: str) -> Any:
 def not_scored(run: RunFolder, split: str) -> str:
     """Returns the message for a run without scores of a split, with a remedy if there is one."""
     sizes = run.data().get("examples", {})
+    if not sizes and run.status().children:
+        return run.reason_without_model()
     if split not in sizes:
         return f"{run.id} has no {split} split" + (
             f"; it has {', '.join(sizes)}" if sizes else ": its data has not been read yet"

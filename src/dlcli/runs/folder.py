@@ -143,14 +143,17 @@ class RunFolder(RunPaths):
 
     def refuse_missing_model(self) -> None:
         """Raises UsageError if there is no model yet."""
-        if self.has_model:
-            return
+        if not self.has_model:
+            raise UsageError(self.reason_without_model())
+
+    def reason_without_model(self) -> str:
+        """Returns why there is no model, or not yet."""
         status = self.status()
         if status.children and status.state == "completed":
-            raise UsageError(f"{self.id} has no model of its own: its results are those of the runs of batch {status.children}")
+            return f"{self.id} has no model of its own: its results are those of the runs of batch {status.children}"
         if status.children:
-            raise UsageError(f"{self.id} has no model: not all runs of batch {status.children} are completed")
-        raise UsageError(f"{self.id} has no model: it has not finished an epoch")
+            return f"{self.id} has no model: not all runs of batch {status.children} are completed"
+        return f"{self.id} has no model: it has not finished an epoch"
 
     @property
     def shown_state(self) -> str:

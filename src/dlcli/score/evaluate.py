@@ -221,6 +221,7 @@ def score_predictions(
 ) -> Scores:
     """Scores predictions for examples and writes `evaluation/<split>/`; `data` are the contents of `data.json`."""
     scores, metrics = score_outcome(experiment, outcome, data), experiment.training.metrics or []
+    scores = replace(scores, notes=[*scores.notes, *group_notes(outcome.groups)])
     folder = run.made_evaluation(outcome.split)
     write_examples(folder, notable_examples(outcome), examples, images=examples.inputs.kind == "images")
     _written(folder, Evaluation(outcome, scores, metrics)).result()
@@ -319,12 +320,12 @@ def score_outcome(experiment: Experiment, outcome: Outcome, data: dict[str, Any]
 
 
 def _with_intervals(experiment: Experiment, outcome: Outcome, data: dict[str, Any]) -> Scores:
-    truth, scores, task = outcome.truth, outcome.scores, outcome.task
+    truth, scores, task, groups = outcome.truth, outcome.scores, outcome.task, outcome.groups
     assert scores is not None
-    losses = each_loss(experiment, len(outcome.classes), truth, scores)
-    estimates = {"loss": loss_estimate(losses)}
-    estimates |= {metric.name: metric_estimate(metric, truth, scores, task) for metric in experiment.training.metrics or []}
-    estimates = {metric: clustered(estimate, outcome.groups) for metric, estimate in estimates.items()}
+    losses, counted = _losses(experiment, len(outcome.classes), truth, scores)
+    estimates = {"loss": clustered(loss_estimate(losses[counted]), None if groups is None else groups[counted])}
+    for metric in experiment.training.metrics or []:
+        estimates[metric.name] = clustered(metric_estimate(metric, truth, scores, task), groups)
     name, baseline_scores = task.output.guess(outcome.classes, data, len(outcome))
     baseline = {} if baseline_scores is None else _metric_values(experiment, truth, baseline_scores)
     values = {metric: estimate.value for metric, estimate in estimates.items()}

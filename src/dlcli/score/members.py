@@ -16,7 +16,7 @@ from dlcli.runs import RunFolder
 from dlcli.runtime.engine import keras
 from dlcli.runtime.stream import data_errors
 from dlcli.score.compare import compare, compare_losses, sentence
-from dlcli.score.intervals import loss_estimate, metric_estimate
+from dlcli.score.intervals import clustered, loss_estimate, metric_estimate
 from dlcli.score.outcome import Outcome
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.metrics import MetricSpec, higher_is_better
@@ -67,8 +67,13 @@ def member_outputs(experiment: Experiment, model: Any, batches: Any) -> dict[str
 def _scores(outcome: Outcome, metrics: Sequence[MetricSpec]) -> dict[str, Any]:
     """Returns the loss, where it has one value for each example, and the metrics of an outcome with their intervals."""
     assert outcome.scores is not None
-    estimates = {} if outcome.losses is None else {"loss": loss_estimate(outcome.losses[np.isfinite(outcome.losses)])}
-    estimates |= {metric.name: metric_estimate(metric, outcome.truth, outcome.scores, outcome.task) for metric in metrics}
+    estimates, groups = {}, outcome.groups
+    if outcome.losses is not None:
+        is_counted = np.isfinite(outcome.losses)
+        losses = loss_estimate(outcome.losses[is_counted])
+        estimates["loss"] = clustered(losses, None if groups is None else groups[is_counted])
+    for metric in metrics:
+        estimates[metric.name] = clustered(metric_estimate(metric, outcome.truth, outcome.scores, outcome.task), groups)
     return {name: {"value": estimate.value, "interval": estimate.interval} for name, estimate in estimates.items()}
 
 

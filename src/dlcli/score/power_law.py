@@ -13,11 +13,10 @@ from math import exp, log
 import numpy as np
 
 from dlcli.arrays import Array
+from dlcli.runtime.estimates import NORMAL
 
 FEWEST = 3
 """The fewest numbers of examples that a law is fitted to."""
-_NORMAL = 1.959964
-"""The 97.5 % quantile of the normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class PowerLaw:
     @property
     def exponent_interval(self) -> tuple[float, float]:
         """The 95 % interval of the exponent."""
-        half = _NORMAL * float(np.sqrt(self.covariance[1, 1]))
+        half = NORMAL * float(np.sqrt(self.covariance[1, 1]))
         return self.exponent - half, self.exponent + half
 
     @property
@@ -46,7 +45,7 @@ class PowerLaw:
     def interval(self, examples: float) -> tuple[float, float]:
         """Returns the 95 % interval of the predicted error, by the delta method on its logarithm."""
         row = np.array([1.0, -log(examples)])
-        half = _NORMAL * float(np.sqrt(row @ self.covariance @ row))
+        half = NORMAL * float(np.sqrt(row @ self.covariance @ row))
         error = self.error(examples)
         return error * exp(-half), error * exp(half)
 

@@ -15,7 +15,7 @@ from dlcli.report.diagnosis.relation import probability_of_no_relation
 from dlcli.runs import RunFolder
 from dlcli.runs.checks import ChecksFile, read_checks
 from dlcli.runs.folder import Status
-from dlcli.runs.layout import scored_file
+from dlcli.runs.layout import OUT_OF_FOLD, scored_file
 from dlcli.score.outcome import Outcome, has_outcome, read_outcome
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.schedules import ScheduleSpec
@@ -254,7 +254,7 @@ def read_evidence(run: RunFolder) -> Evidence:
         DlcliError: the spec or the status cannot be read.
     """
     experiment, status = run.experiment(), run.status()
-    scored = next((split for split in run.scored_splits() if split in ("test", "validation")), "")
+    scored = next((split for split in run.scored_splits() if split in ("test", OUT_OF_FOLD, "validation")), "")
     rows = [_numbers(row) for row in run.history()]
     metrics = run.metrics(scored) if scored else {}
     return Evidence(

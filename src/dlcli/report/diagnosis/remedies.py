@@ -26,7 +26,12 @@ def finding_of(evidence: Evidence, name: Name, lines: Iterable[str], remedies: I
 
 
 def applicable(evidence: Evidence, remedies: Iterable[Remedy]) -> tuple[Remedy, ...]:
-    """Returns up to four remedies, without those whose change the run's spec refuses or already has."""
+    """Returns up to four remedies, without those whose change the run's spec refuses or already has.
+
+    None changes the spec of an ensemble, which is not trained: its runs have the settings.
+    """
+    if not evidence.experiment.model.is_trained:
+        remedies = [remedy for remedy in remedies if not remedy.set]
     path = evidence.run.spec_path
     text = path.read_text(encoding="utf-8")
     current, faults = _read(text, str(path), ())

@@ -37,14 +37,19 @@ def _used_features(experiment: Experiment) -> Iterator[tuple[Place, Feature, str
             yield (*place, "use_ema"), "use_ema", "`use_ema`"
 
 
-def _untrained_models_have_no_epochs(experiment: Experiment) -> Iterator[Finding]:
+def _untrained_models_have_no_settings_of_a_training(experiment: Experiment) -> Iterator[Finding]:
     if experiment.model.is_trained:
         return
-    training, kind = experiment.training, getattr(experiment.model, "kind", "")
+    data, training = experiment.data, experiment.training
+    reason = f"`model.kind: {getattr(experiment.model, 'kind', '')}` is built from trained models"
     if training.epochs:
-        yield ("training", "epochs"), f"`model.kind: {kind}` is built from trained models; set `epochs: 0`"
+        yield ("training", "epochs"), f"{reason}; set `epochs: 0`"
     if training.stages:
-        yield ("training", "stages"), f"`model.kind: {kind}` is built from trained models; it has no stages"
+        yield ("training", "stages"), f"{reason}; it has no stages"
+    if data.balance.is_active:
+        yield ("data", "balance"), f"{reason}; set `balance: none`"
+    if data.augment:
+        yield ("data", "augment"), f"{reason}; remove this field"
 
 
-RULES = (_features_are_supported, _untrained_models_have_no_epochs)
+RULES = (_features_are_supported, _untrained_models_have_no_settings_of_a_training)

@@ -15,7 +15,9 @@ _MONITOR = "Column of the history to monitor; `auto`: `training.monitor`."
 
 
 class CallbackSpec(KerasSpec):
-    """A callback. `reason` says in words why it stopped the run, if it did."""
+    """A callback. `reason` says in words why it stopped the run, if it did; `epoch_counts` names fields that count epochs."""
+
+    epoch_counts: ClassVar[tuple[str, ...]] = ()
 
     def reason(self, callback: Any) -> str:
         """Returns why `callback`, built from this spec, stopped the training; empty if it did not."""
@@ -26,6 +28,7 @@ class EarlyStopping(CallbackSpec):
     """Stops when the monitored value has not improved for `patience` epochs. The model of the best epoch is always kept."""
 
     keras_class: ClassVar[str] = "callbacks.EarlyStopping"
+    epoch_counts: ClassVar[tuple[str, ...]] = ("patience", "start_from_epoch")
     kind: Literal["early_stopping"]
     monitor: str = Field(default="auto", description=_MONITOR)
     min_delta: NotNegative = Field(default=0.0, description="Smallest change that counts as an improvement.")
@@ -47,6 +50,7 @@ class ReduceLROnPlateau(CallbackSpec):
     """Lowers the rate when the monitored value has not improved for `patience` epochs. Needs a constant rate."""
 
     keras_class: ClassVar[str] = "callbacks.ReduceLROnPlateau"
+    epoch_counts: ClassVar[tuple[str, ...]] = ("patience", "cooldown")
     kind: Literal["reduce_lr_on_plateau"]
     monitor: str = Field(default="auto", description=_MONITOR)
     factor: Annotated[float, Field(gt=0, lt=1)] = Field(default=0.1, description="Factor by which the rate is multiplied.")

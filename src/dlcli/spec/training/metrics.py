@@ -43,10 +43,11 @@ class MetricTable:
 
 
 class MetricSpec(Spec):
-    """A metric. `higher_is_better` decides what counts as an improvement where it is monitored; `outputs` are the types that
-    it measures."""
+    """A metric. `higher_is_better` decides what counts as an improvement where it is monitored, `ends_at_one` says that 1 is
+    then the score of perfect predictions; `outputs` are the types that it measures."""
 
     higher_is_better: ClassVar[bool] = True
+    ends_at_one: ClassVar[bool] = False
     outputs: ClassVar[tuple[type[OutputType], ...]] = (Classes, Labels)
 
     @property
@@ -123,6 +124,7 @@ _PLAIN = {
 class PlainMetric(MetricSpec):
     """A metric without settings: balanced accuracy, macro F1, correlation, Cohen's kappa, Hamming loss; errors and R2."""
 
+    ends_at_one: ClassVar[bool] = True
     meanings: ClassVar[dict[str, str]] = {
         "balanced_accuracy": "Mean recall of the classes.",
         "macro_f1": "Mean F1 of the classes, of both for a binary task; it is scored after each epoch on the validation split.",
@@ -204,6 +206,7 @@ class PlainMetric(MetricSpec):
 class Accuracy(MetricSpec):
     """Fraction of correct predictions; for multilabel, of correct decisions for single labels."""
 
+    ends_at_one: ClassVar[bool] = True
     kind: Literal["accuracy"]
 
     def follow(self, task: Task, *, integer_labels: bool) -> Any:
@@ -225,6 +228,7 @@ class Accuracy(MetricSpec):
 class TopK(MetricSpec):
     """Fraction of examples whose class is among the `k` most probable."""
 
+    ends_at_one: ClassVar[bool] = True
     outputs: ClassVar[tuple[type[OutputType], ...]] = (Classes,)
     kind: Literal["top_k"]
     k: Count = Field(default=5, description="Number of most probable classes that count as predicted.")
@@ -271,6 +275,7 @@ _AVERAGE = "Average over classes or labels: `macro` weights them equally, `weigh
 class Averaged(MetricSpec):
     """Precision, recall or F1. For a binary task it is that of the second class; otherwise the average over classes."""
 
+    ends_at_one: ClassVar[bool] = True
     meanings: ClassVar[dict[str, str]] = {
         "precision": "Fraction of the predictions of a class that are correct.",
         "recall": "Fraction of the examples of a class that are predicted correctly.",
@@ -329,6 +334,7 @@ class AUC(MetricSpec):
     Keras's own metric approximates it by 200 thresholds; the exact area is scored after each epoch instead.
     """
 
+    ends_at_one: ClassVar[bool] = True
     kind: Literal["auc"]
     curve: Literal["roc", "pr"] = Field(default="roc", description="Curve whose area is computed.")
 
