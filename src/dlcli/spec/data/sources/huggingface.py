@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -263,7 +264,7 @@ def _images(dataset: Any, name: str, image: Any, where: str) -> Array:
     """Returns the images of a column as uint8 `(n, height, width, channels)`, read by the rules of image files.
 
     Raises:
-        DataError: an image cannot be read, or they do not fit into memory.
+        DataError: an image cannot be read or has more than 8 bits, or they do not fit into memory.
     """
     import numpy as np
 
@@ -278,13 +279,20 @@ def _images(dataset: Any, name: str, image: Any, where: str) -> Array:
             f" {size_in_words(free)} are free, of which {size_in_words(_SHARE * free)} may be used; a smaller `data.image.size`"
             " takes less, and `kind: image_table` reads images from files"
         )
+    settings = replace(settings_of(image), value_range=None)
     pixels, place = np.empty(shape, "uint8"), 0
     for batch in dataset.iter(batch_size=_AT_ONCE):
         for cell in batch.column(name).to_pylist():
             try:
-                pixels[place] = read_picture(_content(cell), settings_of(image)).pixels
+                picture = read_picture(_content(cell), settings)
             except UnreadableImage as error:
                 raise DataError(f"{where}: the image of example {place}: {error}") from None
+            if picture.deep and image.value_range != "uint8":
+                raise DataError(
+                    f"{where}: the image of example {place} has more than 8 bits; with `data.image.value_range: uint8`"
+                    " the upper 8 bits are used"
+                )
+            pixels[place] = picture.pixels
             place += 1
     return pixels
 
