@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trainings import losses, trained, write_pngs, write_spec
+from cli.killing import assert_same_bits
+from training.test_resume import Stopping, gone_on, stopped
+from trainings import trained, write_pngs, write_spec
 
 from dlcli.data.size_plan import size_plan
 from dlcli.data.splits import Splits, open_splits
 from dlcli.errors import DataError
-from dlcli.runs.reporter import Reporter
 from dlcli.runtime.images import ImageFiles
 from dlcli.runtime.inputs import Arrays
 from dlcli.runtime.pixel_cache import PixelCache
@@ -20,7 +21,6 @@ from dlcli.runtime.pixel_file import KEPT_DAYS, PixelFile
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sizes import size_in_words
 from dlcli.spec.load import load
-from dlcli.training.resume import resume
 
 CNN = "{kind: cnn, layers: [{kind: conv2d, filters: 2, kernel_size: 3}, flatten]}"
 
@@ -57,9 +57,18 @@ def test_each_setting_keeps_the_pixels_where_it_says(spec: Path, monkeypatch: py
     assert isinstance(streamed.cache, PixelCache)
 
 
-def test_training_has_the_same_bits_with_pixels_on_the_disk(spec: Path) -> None:
-    assert losses(trained(spec, ["data.cache=disk"])) == losses(trained(spec))
+@pytest.mark.usefixtures("without_pictures")
+def test_a_killed_training_with_pixels_on_the_disk_ends_with_the_bits_of_a_whole_one_in_memory(spec: Path) -> None:
+    changes = ["data.augment=[{kind: random_flip, mode: horizontal}]", "data.batch_size=4"]
+    whole = trained(spec, changes)
+    killed = stopped(spec, Stopping(step=5), [*changes, "data.cache=disk"])  # in the second of two epochs of 4 steps
+    pixels = list((spec.parent / "runs" / ".pixels").glob("*.raw"))
+    assert len(pixels) == 3
+    for path in pixels:
+        path.unlink()  # as after a month: they are written again
+    gone_on(killed)
     assert len(list((spec.parent / "runs" / ".pixels").glob("*.raw"))) == 3
+    assert_same_bits(killed, whole)
 
 
 def test_a_second_training_reads_the_stored_pixels_and_changed_images_are_decoded_again(spec: Path) -> None:
@@ -139,12 +148,3 @@ def test_sizes_are_rounded_to_two_digits_below_ten() -> None:
     assert [size_in_words(size) for size in (999, 1000, 115_008, 9_960_000, 7_526_400_000)] == [
         "999 bytes", "1.0 KB", "115 KB", "10 MB", "7.5 GB",
     ]  # fmt: skip
-
-
-def test_a_resumed_training_with_pixels_on_the_disk_ends_with_the_bits_of_an_uninterrupted_one(spec: Path) -> None:
-    whole = trained(spec, ["training.epochs=2"])
-    run = trained(spec, ["training.epochs=1", "data.cache=disk"])
-    for path in (run.path.parents[1] / ".pixels").glob("*"):
-        path.unlink()  # as after a month: they are written again
-    resume(run, Reporter(), overrides=["training.epochs=2"], schedule=None, offline=True)
-    assert losses(run) == losses(whole)

@@ -96,6 +96,22 @@ def test_examples_without_a_label_and_damaged_images_are_refused(tmp_path: Path)
         source(path).open(request(size=(2, 2)))
 
 
+def test_the_decimals_of_images_with_more_than_8_bits_are_not_lost_silently(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(np.full((2, 2), 300, "uint16")).save(tmp_path / "deep.png")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+    content = {"image": [str(tmp_path / "deep.png")], "label": ["x"]}
+    made = source(saved(tmp_path / "set", train=datasets.Dataset.from_dict(content, features=features)))
+    for value_range in ("auto", (0.0, 2000.0)):
+        with pytest.raises(
+            DataError, match=r"the image of example 0 has more than 8 bits; with `data\.image\.value_range: uint8`"
+        ):
+            made.open(request(size=(2, 2), value_range=value_range))
+    images = opened(made, size=(2, 2), value_range="uint8").parts["train"].inputs
+    assert images.read(np.array([0])).max() == 1
+
+
 def test_images_that_do_not_fit_are_refused_with_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "set", train=photos())
     monkeypatch.setattr("dlcli.runtime.free_memory.free_memory", lambda: 1000)

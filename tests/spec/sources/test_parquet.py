@@ -9,19 +9,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from trainings import losses, trained, write_spec
+from cli.killing import assert_same_bits
+from training.test_resume import Stopping, gone_on, stopped
+from trainings import trained, write_spec
 
 from dlcli.data.fingerprint import fingerprint
 from dlcli.data.splits import open_splits
 from dlcli.errors import DataError
-from dlcli.runs.reporter import Reporter
+from dlcli.runs import RunFolder
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.data.sources.csv import Csv
 from dlcli.spec.data.sources.parquet import Parquet
 from dlcli.spec.data.sources.parquet_parts import unit_hashes
-from dlcli.spec.data.sources.row_ids import RowIds
+from dlcli.spec.data.sources.row_ids import RowIds, recorded_names
 from dlcli.spec.load import load
-from dlcli.training.resume import resume
 from spec.sources.opening import opened, request
 
 
@@ -153,31 +154,44 @@ def test_wrong_columns_and_values_are_named(tmp_path: Path) -> None:
     assert dict(source(path, drop=["dates", "price"], test=0.6, validation=0.5).faults())["test"].startswith("the shares of")
 
 
-def test_a_run_records_whole_splits_in_a_line_and_finds_them_again(tmp_path: Path) -> None:
-    path = write(tmp_path / "rows.parquet", rows())
-    spec = write_spec(tmp_path, f"{{kind: parquet, path: {path}, target: y, drop: [price]}}", task="binary")
-    run = trained(spec)
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("parquet")
+    text = f"{{kind: parquet, path: {write(folder / 'rows.parquet', rows())}, target: y, drop: [price]}}"
+    return write_spec(folder, text, task="binary", data="batch_size: 64, augment: [{kind: column_noise, stddev: 0.1}]")
+
+
+@pytest.fixture(scope="module")
+def run(spec: Path) -> RunFolder:
+    return trained(spec)
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_run_records_whole_splits_in_a_line_and_finds_them_again(spec: Path, run: RunFolder) -> None:
     assert run.split() == {"train/*": "train", "validation/*": "validation", "test/*": "test"}
     again = open_splits(run.experiment(), split=run.split())
     assert again.fingerprint == run.data()["fingerprint"]
     assert again.fingerprint == open_splits(load(spec).experiment).fingerprint
 
 
-def test_rows_that_are_encoded_batch_by_batch_give_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path / "rows.parquet", rows())
-    spec = write_spec(tmp_path, f"{{kind: parquet, path: {path}, target: y, drop: [price]}}", task="binary")
-    noise = ["data.augment=[{kind: column_noise, stddev: 0.1}]"]
-    expected = losses(trained(spec, noise))
+@pytest.mark.usefixtures("without_pictures")
+def test_a_killed_training_whose_rows_are_encoded_batch_by_batch_ends_with_the_bits_of_a_whole_one_in_memory(
+    spec: Path, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dlcli.models.network.fits_in_memory", lambda _: False)
-    assert losses(trained(spec, noise)) == expected
+    killed = stopped(spec, Stopping(step=15))  # in the second of two epochs of 11 or 12 steps
+    gone_on(killed)
+    assert_same_bits(killed, run)
 
 
 def test_a_drawn_split_of_a_table_without_its_own_is_recorded_by_row(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.parquet", rows(100))
-    source_text = f"{{kind: parquet, path: {path}, target: y, drop: [price], test: 0, validation: 0}}"
-    run = trained(write_spec(tmp_path, source_text, task="binary", training="epochs: 1"))
-    assert len(run.split()) == 100
-    assert open_splits(run.experiment(), split=run.split()).fingerprint == run.data()["fingerprint"]
+    text = f"{{kind: parquet, path: {path}, target: y, drop: [price], test: 0, validation: 0}}"
+    experiment = load(write_spec(tmp_path, text, task="binary")).experiment
+    splits = open_splits(experiment)
+    recorded = {name: split for split, examples in splits.distinct.items() for name in recorded_names(examples.ids)}
+    assert len(recorded) == 100
+    assert open_splits(experiment, split=recorded).fingerprint == splits.fingerprint
 
 
 def test_computed_ids_have_the_fingerprint_of_listed_ones() -> None:
@@ -190,11 +204,3 @@ def test_computed_ids_have_the_fingerprint_of_listed_ones() -> None:
     )
     assert ids == list(ids)
     assert ids[2:4] == ["train/2", "train/3"]
-
-
-def test_a_resumed_training_ends_with_the_bits_of_an_uninterrupted_one(tmp_path: Path) -> None:
-    path = write(tmp_path / "rows.parquet", rows())
-    spec = write_spec(tmp_path, f"{{kind: parquet, path: {path}, target: y, drop: [price]}}", task="binary")
-    run = trained(spec, ["training.epochs=1"])
-    resume(run, Reporter(), overrides=["training.epochs=2"], schedule=None, offline=True)
-    assert losses(run) == losses(trained(spec, ["training.epochs=2"]))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dlcli.spec.base import Shape
 from dlcli.spec.data.augmentations import AugmentationSpec
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.rules.inputs import gives_no_images, input_shape
+from dlcli.spec.rules.inputs import input_shape
 
 Place = tuple[str | int, ...]
 Finding = tuple[Place, str]
@@ -30,7 +30,7 @@ def fault_of_shape(augmentation: AugmentationSpec, shape: Shape) -> str:
 def _augmentations_fit_inputs(experiment: Experiment) -> Iterator[Finding]:
     facts = experiment.data.facts(experiment.task)
     shape = input_shape(experiment, facts)
-    rows = gives_no_images(experiment, facts)
+    rows = facts.gives_rows
     for place, augmentation in listed_augmentations(experiment):
         if augmentation.inputs == "images" and rows:
             yield place, f"`{augmentation.kind}` is for images, but the source gives rows of numbers"

@@ -16,8 +16,3 @@ def input_shape(experiment: Experiment, facts: Facts) -> Shape | None:
     size = image.size or (shape[:2] if shape else None)
     channels = image.channels or (shape[2] if shape else 3)
     return (*size, channels) if size else None
-
-
-def gives_no_images(experiment: Experiment, facts: Facts) -> bool:
-    """Whether the source gives rows of numbers; arrays of numbers with height, width and channels may be pixels."""
-    return facts.gives_rows or getattr(experiment.data.source, "kind", "") in ("csv", "parquet")

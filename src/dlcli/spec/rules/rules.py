@@ -17,7 +17,7 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.layers import LayerSpec, ShapeError
 from dlcli.spec.model.layers.dense import ActivationLayer
 from dlcli.spec.rules import augmentations, balance, devices, splits, support, transfer
-from dlcli.spec.rules.inputs import gives_no_images, input_shape
+from dlcli.spec.rules.inputs import input_shape
 from dlcli.spec.training.callbacks import CallbackSpec, ReduceLROnPlateau, TrackerSpec
 from dlcli.spec.training.losses import LossSpec
 from dlcli.spec.training.metrics import LAST_EPOCH, TopK
@@ -169,7 +169,7 @@ def _layers_fit_images(experiment: Experiment) -> Iterator[Finding]:
 
 def _layers_fit_tables(experiment: Experiment) -> Iterator[Finding]:
     """How many columns a table has is known once it is opened; that it has no height and width is known before."""
-    if getattr(experiment.data.source, "kind", "") in ("csv", "parquet"):
+    if experiment.data.facts(experiment.task).columns:
         for place, message in experiment.model.faults_of_rows():
             yield ("model", *place), message
 
@@ -185,8 +185,8 @@ def _images_have_a_size(experiment: Experiment) -> Iterator[Finding]:
 def _images_have_settings(experiment: Experiment) -> Iterator[Finding]:
     # Specs for npz files with such settings were always accepted, and a run with them can be fine-tuned.
     is_accepted = experiment.model.has_backbone or experiment.data.source.kind == "npz"
-    gives_none = gives_no_images(experiment, experiment.data.facts(experiment.task))
-    if gives_none and experiment.data.image != ImageSettings() and not is_accepted:
+    facts = experiment.data.facts(experiment.task)
+    if facts.gives_rows and experiment.data.image != ImageSettings() and not is_accepted:
         yield ("data", "image"), "the source gives no images, but rows of numbers"
 
 

@@ -69,8 +69,18 @@ def _one_way_to_split(experiment: Experiment) -> Iterator[Finding]:
             if other in used:
                 yield ("data", "split", other.partition(":")[0]), f"cannot be combined with `{name}`"
     own = [part for part, has in (("validation", facts.has_validation), ("test", facts.has_test)) if has]
+    owns = f"the source has its own {' and '.join(own)} split"
+    remedy = ""
+    if experiment.data.source.draws_parts:
+        remedy = "; set `data.source.validation: 0` and `data.source.test: 0`"
     if split.column is not None and own:
-        yield ("data", "split", "column"), f"the source has its own {' and '.join(own)} split"
+        yield ("data", "split", "column"), f"{owns}{remedy}"
+    if split.group is not None and remedy:
+        yield ("data", "split", "group"), f"{owns}, drawn row by row{remedy}"
+    if split.time is not None and len(own) == 2:
+        yield ("data", "split", "time"), f"has no effect: {owns}{remedy}"
+    if split.method == "hash" and len(own) == 2 and split.train_fraction == 1:
+        yield ("data", "split", "method"), f"has no effect: {owns}{remedy}"
 
 
 _EXCLUDED = {

@@ -37,7 +37,7 @@ def _backbone_files(experiment: Experiment) -> Iterator[Finding]:
 def _backbone_fits_data(experiment: Experiment) -> Iterator[Finding]:
     model, image = experiment.model, experiment.data.image
     facts = experiment.data.facts(experiment.task)
-    if model.takes_images and (facts.gives_rows or _is_table(experiment)):
+    if model.takes_images and facts.gives_rows:
         yield ("model", "backbone"), "needs images, but the source gives rows of numbers"
         return
     shape = model.example_shape()
@@ -51,10 +51,6 @@ def _backbone_fits_data(experiment: Experiment) -> Iterator[Finding]:
         )
     if image.channels and image.channels != shape[2]:
         yield ("data", "image", "channels"), f"the backbone takes images of {shape[2]} channels; remove this field"
-
-
-def _is_table(experiment: Experiment) -> bool:
-    return getattr(experiment.data.source, "kind", "") in ("csv", "parquet")
 
 
 def _classifier_fits(experiment: Experiment) -> Iterator[Finding]:

@@ -34,11 +34,13 @@ class Facts:
     has_labels: bool = True
     examples: int | None = None
     """Number of examples of all splits."""
+    columns: bool = False
+    """Whether each example is known to be a row of named columns; their number is known once the source is opened."""
 
     @property
     def gives_rows(self) -> bool:
-        """Whether each example is known to be a row of numbers."""
-        return not self.image and self.shape is not None and len(self.shape) == 1
+        """Whether each example is known to be a row of numbers or of named columns."""
+        return self.columns or (not self.image and self.shape is not None and len(self.shape) == 1)
 
     def takes(self, task: Task) -> bool:
         """Tells whether its labels are those of a task.
@@ -145,6 +147,11 @@ class SourceSpec(Spec):
     def notes(self) -> Iterator[str]:
         """Yields what is known of it without opening it and a user should know, such as folders that are not used."""
         yield from ()
+
+    @property
+    def draws_parts(self) -> bool:
+        """Whether it draws own validation or test examples, one by one, unless its fields `validation` and `test` are 0."""
+        return False
 
     def side_columns(self) -> tuple[str, ...] | None:
         """Returns the columns that it can give as `Examples.side_columns`; None where they are unknown without opening it."""

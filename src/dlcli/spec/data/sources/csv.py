@@ -225,7 +225,7 @@ class Csv(SourceSpec):
         outputs = len(self.targets) if task.output.reads_columns else None
         several = len(self.targets) > 1
         tasks = names_of(reads_columns=True) if several else tuple(TASKS)
-        return Facts(None, outputs, (), tasks, self.validation is not None, self.test is not None)
+        return Facts(None, outputs, (), tasks, self.validation is not None, self.test is not None, columns=True)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields missing files, columns that a header lacks, and columns that cannot be categories."""

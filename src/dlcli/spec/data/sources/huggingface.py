@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -15,7 +16,7 @@ from dlcli.errors import DataError
 from dlcli.spec.base import Count
 from dlcli.spec.data.sizes import size_in_words
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, composed, labels_of, row_ids
-from dlcli.spec.data.sources.parquet_files import NumberValues, TextValues
+from dlcli.spec.data.sources.parquet_files import NumberValues, TextValues, side_array
 from dlcli.spec.data.sources.part_names import part_of
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import TASKS, Task, names_of
@@ -62,7 +63,9 @@ class Huggingface(SourceSpec):
         outputs = len(self.targets) if task.output.reads_columns else len(names) or None
         tasks = names_of(reads_columns=False) if names else names_of(reads_columns=True) if self.targets[1:] else tuple(TASKS)
         has = {part: part in parts for part in ("validation", "test")}
-        return Facts(None, outputs, names, tasks, has["validation"], has["test"], image=bool(self._image(types)))
+        image = bool(self._image(types))
+        columns = bool(types) and not image
+        return Facts(None, outputs, names, tasks, has["validation"], has["test"], image=image, columns=columns)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields a folder that `datasets` did not write, missing columns, and columns that cannot be inputs."""
@@ -119,6 +122,17 @@ class Huggingface(SourceSpec):
         """Returns the source of another folder."""
         return self.model_copy(update={"path": path})
 
+    def side_columns(self) -> tuple[str, ...] | None:
+        """Returns the columns of single values; None if the folder cannot be read, which `faults` reports."""
+        types = self._types()
+        return None if types is None else tuple(name for name in types if _kind(types[name]) in ("ClassLabel", "Value"))
+
+    def without_inputs(self, columns: tuple[str, ...]) -> Huggingface:
+        """Returns the source that drops these columns, unless `features` lists them."""
+        header = self.side_columns() or ()
+        dropped = [name for name in columns if name in header and name not in self.drop]
+        return self if self.features != "all" else self.model_copy(update={"drop": [*self.drop, *dropped]})
+
     def open(self, request: Request) -> Opened:
         """Returns the examples of every part, read into memory.
 
@@ -138,15 +152,17 @@ class Huggingface(SourceSpec):
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise DataError(f"{folder}: cannot be read: {str(error).splitlines()[0][:200]}") from None
             targets, classes = self._targets(dataset, types, request.task, classes, folder)
-            parts[part] = Examples(self._inputs(dataset, types, request, folder), targets, row_ids(part, len(targets)))
+            inputs, names = self._inputs(dataset, types, request, folder), set(request.side_columns) & {*types}
+            side_columns = {name: side_array(_arrow(dataset, name, _class_names(types[name]))) for name in names}
+            parts[part] = Examples(inputs, targets, row_ids(part, len(targets)), side_columns)
         order = [part for part in ("train", "validation", "test") if part in parts]
-        return Opened({part: parts[part] for part in order}, classes or tuple(self.targets), tuple(self._open_notes(types)))
+        notes = tuple(self._open_notes(types, request.side_columns))
+        return Opened({part: parts[part] for part in order}, classes or tuple(self.targets), notes)
 
-    def _open_notes(self, types: dict[str, Any]) -> Iterator[str]:
-        unused = (
-            [name for name in types if name not in {self._image(types), *self.targets}] if self._image(types) else self.drop
-        )
-        if unused:
+    def _open_notes(self, types: dict[str, Any], side_columns: tuple[str, ...]) -> Iterator[str]:
+        image = self._image(types)
+        used = {*side_columns, *self.targets, *([image] if image else self._features(types))}
+        if unused := [name for name in types if name not in used]:
             yield f"{'column' if len(unused) == 1 else 'columns'} not used: {listed(unused)}"
         splits = (_json(Path(self.path) / _DICTIONARY) or {}).get("splits") or []
         if others := [str(name) for name in splits if not _part(str(name))]:
@@ -228,12 +244,19 @@ def _with_names(column: Any, names: tuple[str, ...]) -> Any:
     return pa.array([names[value] if value is not None and value >= 0 else None for value in column.to_pylist()], pa.string())
 
 
+def _arrow(dataset: Any, name: str, names: tuple[str, ...] = ()) -> Any:
+    """Returns a column as an Arrow chunked array, with the names of its class numbers if it has any."""
+    import pyarrow as pa
+
+    column = dataset.select_columns([name])[:].column(name)
+    return pa.chunked_array([_with_names(column, names)]) if names else column
+
+
 def _numpy(dataset: Any, name: str) -> Array:
     """Returns a column as numbers or text objects."""
     import numpy as np
 
-    column = dataset[:].column(name).combine_chunks()
-    values: Array = np.asarray(column.to_numpy(zero_copy_only=False))
+    values: Array = np.asarray(_arrow(dataset, name).to_numpy())
     return values.astype("float64") if values.dtype.kind == "b" else values
 
 
@@ -241,7 +264,7 @@ def _images(dataset: Any, name: str, image: Any, where: str) -> Array:
     """Returns the images of a column as uint8 `(n, height, width, channels)`, read by the rules of image files.
 
     Raises:
-        DataError: an image cannot be read, or they do not fit into memory.
+        DataError: an image cannot be read or has more than 8 bits, or they do not fit into memory.
     """
     import numpy as np
 
@@ -256,13 +279,20 @@ def _images(dataset: Any, name: str, image: Any, where: str) -> Array:
             f" {size_in_words(free)} are free, of which {size_in_words(_SHARE * free)} may be used; a smaller `data.image.size`"
             " takes less, and `kind: image_table` reads images from files"
         )
+    settings = replace(settings_of(image), value_range=None)
     pixels, place = np.empty(shape, "uint8"), 0
     for batch in dataset.iter(batch_size=_AT_ONCE):
         for cell in batch.column(name).to_pylist():
             try:
-                pixels[place] = read_picture(_content(cell), settings_of(image)).pixels
+                picture = read_picture(_content(cell), settings)
             except UnreadableImage as error:
                 raise DataError(f"{where}: the image of example {place}: {error}") from None
+            if picture.deep and image.value_range != "uint8":
+                raise DataError(
+                    f"{where}: the image of example {place} has more than 8 bits; with `data.image.value_range: uint8`"
+                    " the upper 8 bits are used"
+                )
+            pixels[place] = picture.pixels
             place += 1
     return pixels
 

@@ -158,6 +158,12 @@ class ImageTable(SourceSpec):
         other._known_classes = classes
         return other
 
+    def side_columns(self) -> tuple[str, ...] | None:
+        """Returns the columns of the training table."""
+        from dlcli.spec.data.sources.csv_side import header_of
+
+        return header_of(self.table_source)
+
     def open(self, request: Request) -> Opened:
         """Returns the images of every table, to be read when needed, in the order of the rows.
 
@@ -169,7 +175,7 @@ class ImageTable(SourceSpec):
         parts: dict[str, Examples] = {}
         notes: dict[str, tuple[str, ...]] = {}
         classes: tuple[str, ...] | None = self._known_classes or None
-        tables = {part: _Rows(self, path) for part, path in self.table_source.files.items()}
+        tables = {part: _Rows(self, path, request.side_columns) for part, path in self.table_source.files.items()}
         for part, rows in tables.items():
             targets, classes = rows.targets(request.task, classes)
             parts[part] = rows.examples(targets, request)
@@ -217,10 +223,10 @@ class _Rows:
         notes: what was left out, and which columns are not used.
     """
 
-    def __init__(self, source: ImageTable, path: str) -> None:
+    def __init__(self, source: ImageTable, path: str, side_columns: tuple[str, ...]) -> None:
         from dlcli.spec.data.sources.csv_labels import with_targets
 
-        self.path, self._source, self._csv = path, source, source.table_source
+        self.path, self._source, self._csv, self._side_columns = path, source, source.table_source, side_columns
         table = self._csv.table(path)
         self.notes = [*table.notes, *self._unused_columns(table)]
         table = table if source.separator is None else _with_empty_cells(table, self._csv.named(source.targets, table.names)[0])
@@ -231,7 +237,7 @@ class _Rows:
     def _unused_columns(self, table: Table) -> Iterator[str]:
         from dlcli.visible import listed
 
-        used = self._csv.named([self._source.image, *self._source.targets], table.names)
+        used = self._csv.named([self._source.image, *self._source.targets, *self._side_columns], table.names)
         others = [name for name in table.names if name not in used]
         if others:
             yield f"{'column' if len(others) == 1 else 'columns'} not used: {listed(others)}"
@@ -289,14 +295,15 @@ class _Rows:
         import numpy as np
 
         from dlcli.runtime.images import ImageFiles
+        from dlcli.spec.data.sources.csv_side import side_values
 
         cells, place = [cell or "" for cell in self._cells(self.table)], self._source.place(self.path)
         first: dict[str, int] = {}
-        kept, repeated = [], []
+        distinct, repeated = [], []
         for position, path in enumerate(map(place.path, cells)):
             original = first.setdefault(path, position)
             if original == position:
-                kept.append(position)
+                distinct.append(position)
             elif np.array_equal(targets[original], targets[position]):
                 repeated.append(position)
             else:
@@ -310,7 +317,10 @@ class _Rows:
                 f"{rows_word} with the same target and {'is' if len(repeated) == 1 else 'are'} left out, such as"
                 f" row {self.table.numbers[repeated[0]]}: `{cells[repeated[0]]}`"
             )
-        return Examples(ImageFiles(tuple(first), request.image), targets[kept], [cells[position] for position in kept])
+        side = {name: values[distinct] for name, values in side_values(self._csv, self.table, self._side_columns).items()}
+        return Examples(
+            ImageFiles(tuple(first), request.image), targets[distinct], [cells[position] for position in distinct], side
+        )
 
 
 def _cell(cell: str, marks: frozenset[str]) -> str | None:

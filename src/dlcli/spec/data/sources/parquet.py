@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr
@@ -18,6 +18,7 @@ from dlcli.spec.data.sources.parquet_files import (
     batches,
     look_at_files,
     matching_files,
+    side_array,
 )
 from dlcli.spec.data.sources.row_ids import RowIds
 from dlcli.spec.paths import FilePath
@@ -76,6 +77,11 @@ class Parquet(SourceSpec):
         paths = {"train": self.path, "validation": self.validation, "test": self.test}
         return {part: path for part, path in paths.items() if isinstance(path, str)}
 
+    @property
+    def draws_parts(self) -> bool:
+        """Whether `validation` or `test` is a share of the rows."""
+        return any(isinstance(share, float) and share > 0 for share in (self.validation, self.test))
+
     def feature_names(self, files: ParquetFiles) -> list[str]:
         """Returns the columns that the model sees."""
         if isinstance(self.features, list):
@@ -86,7 +92,7 @@ class Parquet(SourceSpec):
         """Returns the number of outputs, where the targets determine it, and which splits there are."""
         outputs = len(self.targets) if task.output.reads_columns else None
         tasks = names_of(reads_columns=True) if len(self.targets) > 1 else tuple(TASKS)
-        return Facts(None, outputs, (), tasks, self.validation != 0, self.test != 0)
+        return Facts(None, outputs, (), tasks, self.validation != 0, self.test != 0, columns=True)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields missing files, columns that they lack, and columns of types that are no single values."""
@@ -153,6 +159,19 @@ class Parquet(SourceSpec):
     def _is_text(self, files: ParquetFiles, name: str) -> bool:
         return name in self.categorical or not files.types[name].startswith(_NUMBERS)
 
+    def side_columns(self) -> tuple[str, ...] | None:
+        """Returns the columns of the training files; None if they cannot be read, which `faults` reports."""
+        try:
+            return tuple(look_at_files(self.path).types)
+        except DataError:
+            return None
+
+    def without_inputs(self, columns: tuple[str, ...]) -> Parquet:
+        """Returns the source that drops these columns, unless `features` or `categorical` lists them."""
+        header = self.side_columns() or ()
+        dropped = [name for name in columns if name in header and name not in (*self.drop, *self.categorical)]
+        return self if self.features != "all" else self.model_copy(update={"drop": [*self.drop, *dropped]})
+
     def open(self, request: Request) -> Opened:
         """Returns the rows of every part as columns in the dtypes of their kinds.
 
@@ -172,8 +191,10 @@ class Parquet(SourceSpec):
             classes = classes or names
             notes += [note if part == "train" else f"{path}: {note}" for note in rows.notes]
             shares = {name: getattr(self, name) for name in ("test", "validation") if part == "train"}
+            side_columns = rows.side_columns(request.side_columns)
             for name, places in part_of_rows(rows.numbers, shares, request.seed, part).items():
-                parts[name] = Examples(rows.inputs(places), targets[places], RowIds(name, rows.numbers[places]))
+                side = {column: values[places] for column, values in side_columns.items()}
+                parts[name] = Examples(rows.inputs(places), targets[places], RowIds(name, rows.numbers[places]), side)
         assert first is not None
         names = classes or tuple(self.targets)
         notes += label_notes(names) if not request.task.output.reads_columns else []
@@ -311,6 +332,14 @@ class _Rows:
             for name, column in self._columns.items()
         }
         return TableColumns(columns, kinds_of(columns))
+
+    def side_columns(self, names: Sequence[str]) -> dict[str, Array]:
+        """Returns the requested columns that the files have, of the rows at `numbers`, as `Examples.side_columns`."""
+        import pyarrow as pa
+
+        present = [name for name in names if name in self.files.types]
+        table = pa.Table.from_batches(batches(self.files, present)) if present else None
+        return {name: side_array(table.column(name))[self.numbers] for name in present} if table is not None else {}
 
     def facts(self) -> list[ColumnFact]:
         """Returns what each column of the files became."""

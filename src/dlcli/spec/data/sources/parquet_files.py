@@ -103,6 +103,24 @@ def batches(files: ParquetFiles, columns: Sequence[str]) -> Iterator[Any]:
                 yield from file.iter_batches(batch_size=_AT_ONCE, row_groups=[group], columns=list(columns))
 
 
+def side_array(column: Any) -> Array:
+    """Returns an Arrow column as `Examples.side_columns`: numbers and dates in their own types, others as texts `(n,)`.
+
+    Args:
+        column: the chunked array of a column.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        return np.asarray(column.to_numpy())
+    encoded = column.combine_chunks()
+    encoded = encoded if pa.types.is_dictionary(kind) else encoded.dictionary_encode()
+    values = np.array([*map(_text, encoded.dictionary.to_pylist()), None], dtype=object)  # the last one is that of a gap
+    return np.asarray(values[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)])
+
+
 class NumberValues:
     """A column of numbers, filled batch by batch: float32 `(rows,)`, or float64 for a target; NaN for gaps."""
 
@@ -160,12 +178,16 @@ class TextValues:
         return np.array(self.texts, dtype=object)[self.numbers]
 
 
+def _text(value: Any) -> str | None:
+    """Returns a value as the text that it is in a CSV file; None for a gap."""
+    from dlcli.spec.data.sources.table.typed import cell_text
+
+    text = normalized(cell_text(str(value) if isinstance(value, bool) else value))
+    return None if text in MARKS or value is None else text
+
+
 def _category(value: Any) -> str:
     """Returns a value as the category that it is in a CSV file; "" for a gap."""
     import numpy as np
 
-    from dlcli.spec.data.sources.table.typed import cell_text
-
-    text = normalized(cell_text(str(value) if isinstance(value, bool) else value))
-    cell = np.array([None if text in MARKS or value is None else text], dtype=object)
-    return str(CATEGORY.read(cell, CellForm()).values[0])
+    return str(CATEGORY.read(np.array([_text(value)], dtype=object), CellForm()).values[0])
