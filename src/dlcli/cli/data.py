@@ -15,11 +15,10 @@ from dlcli.cli.options import DEFAULT_RUNS, Json, Offline, Overrides, RunsFolder
 from dlcli.program import command
 
 if TYPE_CHECKING:
-    from dlcli.data.doctor.check import Progress
+    from dlcli.data.doctor.check import Progress, Subject
     from dlcli.data.doctor.doctor import Examination
     from dlcli.data.doctor.issue import Issue
     from dlcli.data.doctor.preview import Preview
-    from dlcli.spec.experiment import Experiment
 
 _MOST_EXAMPLES = 5
 _MOST_LINES = 5
@@ -69,17 +68,18 @@ def data(
         _refuse_existing_previews(preview)
     run = named_run(beside, runs) if beside else None
 
-    from dlcli.data.doctor.doctor import examine
+    from dlcli.data.doctor.doctor import examine, open_subject
 
     with _progress() as progress:
-        examination = examine(loaded.experiment, offline=offline, fast=fast, progress=progress, run=run)
+        subject = open_subject(loaded.experiment, offline=offline, thorough=not fast, progress=progress, run=run)
+        examination = examine(subject, fast=fast, progress=progress)
     again = _command(spec, overrides, beside)
     if html is not None:
         from dlcli.report.data_page import write_data_page
 
         write_data_page(examination, loaded.experiment.name, _totals(examination), f"{again} --json", html)
     excluded = _write_exclusion(examination, exclude) if exclude is not None else 0
-    sheets = _write_previews(loaded.experiment, preview, offline=offline, thorough=not fast) if preview is not None else None
+    sheets = _write_previews(subject, preview) if preview is not None else None
     if as_json:
         _print_json(examination, html, exclude if excluded else None, sheets)
     else:
@@ -163,11 +163,9 @@ def _refuse_existing_previews(folder: Path) -> None:
     refuse_existing_previews(folder)
 
 
-def _write_previews(experiment: Experiment, folder: Path, *, offline: bool, thorough: bool) -> Preview:
-    from dlcli.data.doctor.doctor import open_subject
+def _write_previews(subject: Subject, folder: Path) -> Preview:
     from dlcli.data.doctor.preview import write_previews
 
-    subject, _ = open_subject(experiment, offline=offline, thorough=thorough)
     return write_previews(subject, folder)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -145,11 +145,9 @@ class ImageFiles(Inputs):
             with warnings_of_thread() as messages:
                 try:
                     read_picture(path, settings_of(self.image))
-                    incomplete = incomplete_words(path) if thorough else ""
                 except UnreadableImage as error:
                     return f"{path}: {error}"
-            broken = next((text for text in messages if "truncated" in text.lower()), "")
-            return incomplete or (f"{path}: {broken}" if thorough and broken else "")
+            return fault_of_decoded(path, messages) if thorough else ""
 
         with warnings_by_thread(), ThreadPoolExecutor() as pool:
             faults = enumerate(pool.map(fault, range(len(self.paths))))
@@ -315,6 +313,12 @@ def incomplete_words(path: str) -> str:
     except OSError:
         return ""
     return f"{path}: truncated JPEG: {100 * share:.0f} % of the image, at the bottom, is missing" if share else ""
+
+
+def fault_of_decoded(path: str, messages: Sequence[str]) -> str:
+    """Returns the error of a file that was decoded with these warnings though it is truncated; empty for an intact one."""
+    broken = next((text for text in messages if "truncated" in text.lower()), "")
+    return incomplete_words(path) or (f"{path}: {broken}" if broken else "")
 
 
 _thread = local()

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dlcli.data.doctor.check import Subject
-from dlcli.data.doctor.doctor import examine_subject
+from dlcli.data.doctor.doctor import examine
 from dlcli.data.splits import Splits
 from dlcli.program import command
 from dlcli.runs import RunFolder
@@ -25,9 +25,9 @@ def check_data(run: RunFolder, experiment: Experiment, splits: Splits, log: Log)
     Returns the facts on leaks for `data.json`, which the checks use too.
     """
     parts = {name: examples for name, examples in splits.distinct.items() if name == "train" or name in splits.source_parts}
-    opened = Opened(parts, splits.classes, splits.notes)
+    opened = Opened(parts, splits.classes)  # the run has the notes of its source already
     subject = Subject(experiment=experiment, opened=opened, splits=splits, unreadable={})
-    examination = examine_subject(subject, fast=True)
+    examination = examine(subject, fast=True)
     write_data_report(run, [asdict(issue) for issue in examination.issues], list(examination.notes))
     serious = [issue for issue in examination.issues if issue.severity != "note"]
     for issue in serious[:_MOST_LINES]:

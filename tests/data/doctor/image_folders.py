@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ import numpy as np
 from PIL import Image
 
 from dlcli.data.doctor.check import Check, Subject, no_progress
+from dlcli.data.doctor.doctor import open_subject
 from dlcli.data.doctor.issue import Issue
-from dlcli.data.source_examples import open_examples
-from dlcli.data.split import drawn_splits
 from dlcli.spec.load import load_text
 
 CLASSES = ("ants", "bees")
@@ -53,15 +51,7 @@ def as_jpeg(image: Image.Image, quality: int) -> Image.Image:
 def subject_of(source: str, *, data: str = "image: {size: [32, 32]}", task: str = "classification") -> Subject:
     """Returns the subject of a source, given as flow YAML; unreadable files are collected."""
     text = f"name: data\ntask: {task}\ndata: {{source: {source}, {data}}}\nmodel: {{kind: mlp, units: [4]}}\n"
-    experiment = load_text(text, "data.yaml").experiment
-    opened = open_examples(experiment, offline=True, split=None, revision=2)
-    parts, unreadable = dict(opened.parts), dict[str, str]()
-    for part, examples in opened.parts.items():
-        faults = examples.inputs.unreadable(thorough=True)
-        unreadable |= {examples.ids[place]: words for place, words in faults.items()}
-        parts[part] = examples.take(np.array([place for place in range(len(examples)) if place not in faults], "int64"))
-    opened = replace(opened, parts=parts)
-    return Subject(experiment=experiment, opened=opened, splits=drawn_splits(opened, experiment), unreadable=unreadable)
+    return open_subject(load_text(text, "data.yaml").experiment, offline=True)
 
 
 def folder_subject(folder: Path, **settings: Any) -> Subject:

@@ -14,9 +14,10 @@ from trainings import CIRCLES, IRIS, PLANE, SMALL_CNN, write_spec
 
 from dlcli.data.doctor.checks import CHECKS
 from dlcli.data.doctor.checks.label_errors import LabelErrors
-from dlcli.data.doctor.doctor import Examination, examine, examine_subject, open_subject, ordered
+from dlcli.data.doctor.doctor import Examination, examine, open_subject, ordered
 from dlcli.data.doctor.issue import Issue, Severity
 from dlcli.errors import DataError
+from dlcli.runtime.image_reader import Picture, Settings, read_picture
 from dlcli.spec.load import load
 
 
@@ -51,10 +52,27 @@ def test_images_that_cannot_be_read_are_collected_and_no_error(tmp_path: Path) -
     spec = _photos(tmp_path)
     (tmp_path / "photos" / "dark" / "2.png").write_bytes(b"")
     (tmp_path / "photos" / "light" / "5.png").write_text("no image")
-    subject, _ = open_subject(load(spec).experiment, offline=True, thorough=True)
+    subject = open_subject(load(spec).experiment, offline=True)
     assert subject.unreadable.keys() == {"dark/2.png", "light/5.png"}
     assert sum(map(len, subject.splits.distinct.values())) == 10
-    assert examine(load(spec).experiment).unreadable == 2
+    assert examine(subject).unreadable == 2
+
+
+def test_each_image_file_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = list[str]()
+
+    def counted(path: str, settings: Settings) -> Picture:
+        paths.append(path)
+        return read_picture(path, settings)
+
+    for module in ("dlcli.data.doctor.image_facts", "dlcli.runtime.images"):
+        monkeypatch.setattr(f"{module}.read_picture", counted)
+    spec = _photos(tmp_path)
+    monkeypatch.setattr(LabelErrors, "reason_against", lambda *_: "it reads small images, not files")
+    examination = examine(open_subject(load(spec).experiment, offline=True))
+    assert "channel statistics" in {issue.kind for issue in examination.issues}
+    assert sorted(paths) == sorted(set(paths))
+    assert len(paths) == 12
 
 
 def test_a_source_without_a_readable_image_is_refused(tmp_path: Path) -> None:
@@ -62,7 +80,7 @@ def test_a_source_without_a_readable_image_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "photos").rglob("*.png"):
         path.write_bytes(b"")
     with pytest.raises(DataError, match="the train split of the source has no readable examples"):
-        examine(load(spec).experiment)
+        open_subject(load(spec).experiment)
 
 
 def test_a_source_that_is_missing_is_refused_as_in_a_training(tmp_path: Path) -> None:
@@ -70,18 +88,18 @@ def test_a_source_that_is_missing_is_refused_as_in_a_training(tmp_path: Path) ->
     experiment = load(spec).experiment
     shutil.rmtree(tmp_path / "photos")
     with pytest.raises(DataError, match="photos"):
-        examine(experiment)
+        open_subject(experiment)
 
 
 @pytest.mark.parametrize(("source", "task"), [(PLANE, "regression"), (CIRCLES, "binary"), (IRIS, "classification")])
 def test_clean_data_of_every_task_has_no_serious_issue(tmp_path: Path, source: str, task: str) -> None:
-    examination = examine(load(write_spec(tmp_path, source, task=task)).experiment)
+    examination = examine(open_subject(load(write_spec(tmp_path, source, task=task)).experiment))
     assert examination.is_clean
     assert sum(examination.examples.values()) in (120, 150)
 
 
 def test_only_fast_checks_are_made_on_request(tmp_path: Path) -> None:
-    examination = examine(load(write_spec(tmp_path)).experiment, fast=True)
+    examination = examine(open_subject(load(write_spec(tmp_path)).experiment, thorough=False), fast=True)
     fast = {check.name for check in CHECKS if check.is_fast}
     assert examination.seconds.keys() == {"opening the source", *fast}
 
@@ -97,7 +115,7 @@ def test_without_cleanlab_a_note_names_the_command_that_installs_it(tmp_path: Pa
         return None if name == "cleanlab" else find_spec(name, *rest)
 
     monkeypatch.setattr("dlcli.data.doctor.checks.label_errors.find_spec", without)
-    subject, _ = open_subject(load(write_spec(tmp_path)).experiment, offline=True, thorough=True)
+    subject = open_subject(load(write_spec(tmp_path)).experiment, offline=True)
     reason = LabelErrors().reason_against(subject)
     assert reason.startswith("cleanlab is not installed; ")
     assert "pip install" in reason
@@ -111,15 +129,15 @@ def test_excluded_examples_are_not_examined(tmp_path: Path) -> None:
     def repeated(examination: Examination) -> int:
         return sum("repeated rows" in issue.kind for issue in examination.issues)
 
-    assert repeated(examine(load(write_spec(tmp_path, name="whole")).experiment)) == 1
-    assert repeated(examine(load(spec).experiment)) == 0
+    assert repeated(examine(open_subject(load(write_spec(tmp_path, name="whole")).experiment))) == 1
+    assert repeated(examine(open_subject(load(spec).experiment))) == 0
 
 
 def test_a_training_leaves_checks_of_a_very_large_table_to_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dlcli.data.doctor.doctor.MOST_FAST_CELLS", 500)
     experiment = load(write_spec(tmp_path)).experiment
-    notes = examine(experiment, fast=True).notes
+    subject = open_subject(experiment, offline=True, thorough=False)
+    notes = examine(subject, fast=True).notes
     assert "missing values: not checked: the table has more than 500 cells" in notes
     assert not any("balance of classes" in note for note in notes)
-    subject, _ = open_subject(experiment, offline=True, thorough=False)
-    assert not any("cells" in note for note in examine_subject(subject).notes)
+    assert not any("cells" in note for note in examine(subject).notes)

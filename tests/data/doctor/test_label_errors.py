@@ -36,7 +36,7 @@ def _flipped(folder: Path, name: str, share: float = 0.05) -> tuple[Path, set[st
 
 
 def _subject(spec: Path) -> Subject:
-    return open_subject(load(spec).experiment, offline=True, thorough=False)[0]
+    return open_subject(load(spec).experiment, offline=True, thorough=False)
 
 
 def _area(ids: list[str], quality: np.ndarray[tuple[int], np.dtype[np.float64]], wrong: set[str]) -> float:

@@ -10,7 +10,7 @@ import pytest
 from data.doctor import planting
 from data.doctor.planting import FAULTS, Expected, Table
 from dlcli.data.doctor.checks.label_errors import LabelErrors
-from dlcli.data.doctor.doctor import Examination, examine, examine_subject, open_subject
+from dlcli.data.doctor.doctor import Examination, examine, open_subject
 from dlcli.spec.load import load
 
 REPOSITORY = Path(__file__).parents[3]
@@ -40,8 +40,8 @@ def test_a_planted_fault_is_reported_by_name(fault: str, tmp_path: Path, monkeyp
     table = _table("iris")
     expected = FAULTS[fault](table, 1)
     monkeypatch.setattr(LabelErrors, "reason_against", lambda *_: "it takes a while")
-    subject, _ = open_subject(load(planting.write(table, tmp_path)).experiment, offline=True, thorough=True)
-    examination = examine_subject(subject)
+    subject = open_subject(load(planting.write(table, tmp_path)).experiment, offline=True)
+    examination = examine(subject)
     assert _is_reported(examination, expected), [(issue.severity, issue.kind, issue.columns) for issue in examination.issues]
 
 
@@ -56,7 +56,7 @@ def test_of_five_plantings_of_each_fault_at_least_95_percent_are_found(tmp_path:
             folder = tmp_path / f"{fault}{seed}"
             folder.mkdir()
             count += 1
-            if not _is_reported(examine(load(planting.write(table, folder)).experiment, offline=True), expected):
+            if not _is_reported(examine(open_subject(load(planting.write(table, folder)).experiment, offline=True)), expected):
                 missed.append((fault, name, seed))
     assert len(missed) <= 0.05 * count, missed
 
@@ -68,7 +68,7 @@ def test_real_data_has_no_error_and_at_most_two_warnings(spec: str, monkeypatch:
         if not folder:
             pytest.skip("DLCLI_TEST_DATA is not set")
         monkeypatch.setenv("TITANIC_CSV", f"{folder}/tabular/titanic_train.csv")
-    examination = examine(load(REPOSITORY / "configs" / f"{spec}.yaml").experiment, offline=True)
+    examination = examine(open_subject(load(REPOSITORY / "configs" / f"{spec}.yaml").experiment, offline=True))
     severities = examination.by_severity
     assert severities["error"] == 0
     assert severities["warning"] <= 2, [issue.summary for issue in examination.issues]

@@ -36,7 +36,8 @@ class Subject:
         splits: the examples of each split, as a training would draw them; without the unreadable image files.
         unreadable: what is wrong with each image file that cannot be read, by the id of its example.
         run: the run whose network a check may use; None without one.
-        measurements: what one check has measured and others use too, by name; empty at first.
+        opening_seconds: the seconds that it took to open the source.
+        measurements: what one check, or the opening, has measured and checks use too, by name.
     """
 
     experiment: Experiment
@@ -44,6 +45,7 @@ class Subject:
     splits: SplitExamples
     unreadable: dict[str, str]
     run: RunFolder | None = None
+    opening_seconds: float = 0.0
     measurements: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property

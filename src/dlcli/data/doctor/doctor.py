@@ -12,6 +12,7 @@ import numpy as np
 
 from dlcli.data.doctor.check import NOT_APPLICABLE, Check, NotChecked, Progress, Subject, TableCheck, no_progress
 from dlcli.data.doctor.checks import CHECKS
+from dlcli.data.doctor.image_facts import FILE_RECORDS, FileRecords, file_records
 from dlcli.data.doctor.issue import SEVERITIES, Issue
 from dlcli.data.exclude import read_exclusion
 from dlcli.data.resolve import prepared
@@ -21,6 +22,7 @@ from dlcli.data.split_file import read_split_file
 from dlcli.errors import DataError
 from dlcli.runs import RunFolder
 from dlcli.runs.folder import REVISION
+from dlcli.runtime.images import ImageFiles, settings_of
 from dlcli.spec.data.sources import Opened
 from dlcli.spec.experiment import Experiment
 
@@ -61,43 +63,8 @@ class Examination:
         return all(issue.severity == "note" for issue in self.issues)
 
 
-def examine(
-    experiment: Experiment,
-    *,
-    offline: bool = False,
-    fast: bool = False,
-    progress: Progress = no_progress,
-    run: RunFolder | None = None,
-) -> Examination:
-    """Opens the data of an experiment and makes every check of it.
-
-    Args:
-        experiment: the experiment of a spec.
-        offline: whether nothing may be downloaded.
-        fast: whether only the fast checks are made, which a training makes too; image files are not decoded then.
-        progress: receives the state of the work.
-        run: the run whose network finds label errors; None for a simple model.
-
-    Raises:
-        DataError: the source cannot be opened.
-    """
-    began = perf_counter()
-    subject, notes = open_subject(experiment, offline=offline, thorough=not fast, progress=progress)
-    subject = replace(subject, run=run)
-    opening = {"opening the source": perf_counter() - began}
-    examination = examine_subject(subject, fast=fast, progress=progress)
-    summaries = {issue.summary for issue in examination.issues}
-    notes = [note for note in notes if note not in summaries]
-    return replace(
-        examination,
-        notes=(*notes, *examination.notes),
-        seconds=opening | examination.seconds,
-        unreadable=len(subject.unreadable),
-    )
-
-
-def examine_subject(subject: Subject, *, fast: bool = False, progress: Progress = no_progress) -> Examination:
-    """Makes every check of data that is open; `fast` makes only the fast ones."""
+def examine(subject: Subject, *, fast: bool = False, progress: Progress = no_progress) -> Examination:
+    """Makes every check of data that is open; `fast` makes only the fast ones, which a training makes too."""
     issues, notes, seconds = list[Issue](), list[str](), dict[str, float]()
     for check in (check for check in CHECKS if check.is_fast or not fast):
         began = perf_counter()
@@ -112,15 +79,16 @@ def examine_subject(subject: Subject, *, fast: bool = False, progress: Progress 
             notes.append(f"{check.name}: not checked: {reason}")
         seconds[check.name] = perf_counter() - began
     splits, output = subject.splits.distinct, subject.experiment.task.output
-    classes = subject.opened.classes
+    classes, summaries = subject.opened.classes, {issue.summary for issue in issues}
     counts = {name: output.counts(part.targets, classes) for name, part in splits.items()} if subject.has_labels else {}
     return Examination(
         issues=tuple(ordered(issues)),
-        notes=tuple(notes),
+        notes=(*(note for note in subject.opened.notes if note not in summaries), *notes),
         examples={name: len(examples) for name, examples in splits.items()},
         counts={name: row for name, row in counts.items() if row},
+        unreadable=len(subject.unreadable),
         parts=_parts_of({name for issue in issues for name in issue.exclude}, subject.opened),
-        seconds=seconds,
+        seconds={"opening the source": subject.opening_seconds} | seconds,
     )
 
 
@@ -149,15 +117,26 @@ def ordered(issues: Iterable[Issue]) -> list[Issue]:
 
 
 def open_subject(
-    experiment: Experiment, *, offline: bool, thorough: bool, progress: Progress = no_progress
-) -> tuple[Subject, list[str]]:
-    """Returns the data of an experiment as checks take it, and the notes of its source.
+    experiment: Experiment,
+    *,
+    offline: bool = False,
+    thorough: bool = True,
+    progress: Progress = no_progress,
+    run: RunFolder | None = None,
+) -> Subject:
+    """Returns the data of an experiment as checks take it. Files that cannot be read are collected.
 
-    Files that cannot be read are collected; `thorough` decodes every image file to find them.
+    Args:
+        experiment: the experiment of a spec.
+        offline: whether nothing may be downloaded.
+        thorough: whether every image file is decoded to find those that cannot be read.
+        progress: receives the state of the work.
+        run: the run whose network finds label errors; None for a simple model.
 
     Raises:
         DataError: the source cannot be opened, or has no readable example.
     """
+    began = perf_counter()
     experiment = prepared(experiment, offline=offline)
     data = experiment.data
     exclusion = read_exclusion(data.exclude)
@@ -165,28 +144,48 @@ def open_subject(
     opened = open_examples(experiment, offline=offline, split=split, revision=REVISION)
     opened, _ = exclusion.of_source(opened)
     opened = with_parts_and_groups(opened, experiment)
-    readable, unreadable = _readable(opened, thorough=thorough, progress=progress)
+    records = FileRecords()
+    readable, unreadable = _readable(opened, records if thorough else None, progress)
     for part, examples in readable.parts.items():
         if not len(examples):
             raise DataError(f"the {part} split of the source has no {'readable ' if unreadable else ''}examples")
     if split is not None:
         split = {name: part for name, part in split.items() if name not in unreadable}
     splits = drawn_splits(readable, experiment) if split is None else recorded_splits(readable, split, experiment)
-    return Subject(experiment=experiment, opened=opened, splits=splits, unreadable=unreadable), list(opened.notes)
+    return Subject(
+        experiment=experiment,
+        opened=opened,
+        splits=splits,
+        unreadable=unreadable,
+        run=run,
+        opening_seconds=perf_counter() - began,
+        measurements={FILE_RECORDS: records},
+    )
 
 
-def _readable(opened: Opened, *, thorough: bool, progress: Progress) -> tuple[Opened, dict[str, str]]:
-    """Returns the source without unreadable image files, and the error of each of those by its id."""
+def _readable(opened: Opened, records: FileRecords | None, progress: Progress) -> tuple[Opened, dict[str, str]]:
+    """Returns the source without unreadable image files, and the error of each of those by its id.
+
+    With `records` all files are decoded, and their records are added.
+    """
     parts, faults = dict(opened.parts), dict[str, str]()
-    total, done = sum(map(len, parts.values())), 0
     for part, examples in opened.parts.items():
-        if not examples.inputs.in_files:
+        files = examples.inputs
+        if not isinstance(files, ImageFiles):
             continue
-        progress("reading image files", done, total)
-        unreadable = examples.inputs.unreadable(thorough=thorough)
+        unreadable = files.unreadable(thorough=False) if records is None else _undecodable(files, records, part, progress)
         faults |= {examples.ids[place]: error for place, error in unreadable.items()}
         readable = [place for place in range(len(examples)) if place not in unreadable]
         parts[part] = examples.take(np.array(readable, "int64"))
-        done += len(examples)
-        progress("reading image files", done, total)
     return replace(opened, parts=parts), faults
+
+
+def _undecodable(files: ImageFiles, records: FileRecords, part: str, progress: Progress) -> dict[int, str]:
+    """Decodes image files, adds their records, and returns the error of each unreadable file by its place."""
+    settings, unreadable = settings_of(files.image), dict[int, str]()
+    for place, (path, record) in enumerate(zip(files.paths, file_records(files), strict=True)):
+        records[path, settings] = record
+        if record.fault:
+            unreadable[place] = f"{path}: {record.fault}"
+        progress(f"reading {part} images", place + 1, len(files))
+    return unreadable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,7 +18,16 @@ from dlcli.data.doctor.image_hashes import NO_HASHES, hashes_of
 from dlcli.data.image_files import is_flat, with_value_range
 from dlcli.errors import DataError
 from dlcli.runtime.image_reader import Picture, Settings, UnreadableImage, read_picture
-from dlcli.runtime.images import ImageFiles, ImageOptions, incomplete_words, settings_of, shown
+from dlcli.runtime.images import (
+    ImageFiles,
+    ImageOptions,
+    fault_of_decoded,
+    settings_of,
+    shown,
+    warnings_by_thread,
+    warnings_of_thread,
+)
+from dlcli.runtime.inputs import Inputs
 from dlcli.spec.data.sources import Examples
 
 DECODED_WHOLE = 2**20
@@ -127,14 +137,32 @@ def has_images(subject: Subject) -> bool:
 
 
 def image_facts(subject: Subject, progress: Progress) -> ImageFacts:
-    """Returns the facts about the images, which are measured when they are first needed.
-
-    All images are decoded once, and about 4 kB are kept of each.
-    """
+    """Returns the facts about the images, which are measured when they are first needed; about 4 kB are kept of each."""
     if "images" not in subject.measurements:
         subject.measurements["images"] = _measured(subject, progress)
     facts: ImageFacts = subject.measurements["images"]
     return facts
+
+
+FILE_RECORDS = "image files"
+"""The name of the measurement that holds the records of the image files that were decoded to find unreadable ones."""
+FileRecords = dict[tuple[str, Settings], ImageRecord]
+"""Records of image files, by their path and the settings that they were read with."""
+
+
+def file_records(files: ImageFiles, decoded: FileRecords | None = None) -> Iterator[ImageRecord]:
+    """Yields the record of each image file, in order. Several threads decode them, except for those that `decoded` has."""
+    settings, decoded = settings_of(files.image), decoded or {}
+
+    def record(place: int) -> ImageRecord:
+        return decoded.get((files.paths[place], settings)) or _file_record(files, place)
+
+    places = iter(range(len(files)))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # more threads only wait: most of the work on small images is Python
+        while chunk := list(islice(places, _CHUNK)):
+            with warnings_by_thread():
+                records = list(pool.map(record, chunk))
+            yield from records
 
 
 def _measured(subject: Subject, progress: Progress) -> ImageFacts:
@@ -147,7 +175,7 @@ def _measured(subject: Subject, progress: Progress) -> ImageFacts:
     examples = splits.distinct
     total, records = sum(map(len, examples.values())), list[ImageRecord]()
     for split_examples in examples.values():
-        for record in _records(split_examples):
+        for record in _records(split_examples.inputs, subject.measurements.get(FILE_RECORDS)):
             records.append(record)
             if len(records) % _CHUNK == 0 or len(records) == total:
                 progress("reading images", len(records), total)
@@ -164,14 +192,10 @@ def _measured(subject: Subject, progress: Progress) -> ImageFacts:
     )
 
 
-def _records(examples: Examples) -> Iterator[ImageRecord]:
-    """Yields what is known of each image, in order; files are decoded by several threads."""
-    inputs = examples.inputs
+def _records(inputs: Inputs, decoded: FileRecords | None) -> Iterator[ImageRecord]:
+    """Yields what is known of each image, in order."""
     if isinstance(inputs, ImageFiles):
-        with ThreadPoolExecutor() as pool:
-            places = iter(range(len(inputs)))
-            while chunk := list(islice(places, _CHUNK)):
-                yield from pool.map(lambda place: _file_record(inputs, place), chunk)
+        yield from file_records(inputs, decoded)
         return
     for start in range(0, len(inputs), _CHUNK):
         for pixels in inputs.read(np.arange(start, min(start + _CHUNK, len(inputs)))):
@@ -182,12 +206,12 @@ def _file_record(files: ImageFiles, place: int) -> ImageRecord:
     path = files.paths[place]
     height, width = files.stored_size(place) or (0, 0)
     is_whole = height * width <= DECODED_WHOLE
-    try:
-        picture = read_picture(path, _settings(files.image, None if is_whole else _REDUCED))
-    except UnreadableImage as error:
-        return _empty_record(str(error))
-    fault = incomplete_words(path).removeprefix(f"{path}: ") if picture.ends_grey else ""
-    pixels = picture.pixels
+    with warnings_of_thread() as messages:
+        try:
+            picture = read_picture(path, _settings(files.image, None if is_whole else _REDUCED))
+        except UnreadableImage as error:
+            return _empty_record(str(error))
+    fault, pixels = fault_of_decoded(path, messages).removeprefix(f"{path}: "), picture.pixels
     record = _record(replace(picture, pixels=pixels[:0]), pixels, is_whole=is_whole)
     upright = (width, height) if picture.turn > 4 else (height, width)
     return replace(record, fault=fault, size=upright)
