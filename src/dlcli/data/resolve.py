@@ -8,6 +8,7 @@ from typing import Any
 from dlcli.data.balance import epoch_examples, resolved_balance
 from dlcli.data.split import DEFAULT_SHARES
 from dlcli.data.splits import Splits
+from dlcli.data.texts import resolved_text
 from dlcli.errors import RunFailed
 from dlcli.runtime.device import Device
 from dlcli.spec.data.sources.npz import Npz
@@ -77,6 +78,7 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
                     "split": _resolved_split(data.split, splits),
                     "scale_targets": scale_targets,
                     "balance": balance,
+                    "text": resolved_text(data.text, splits),
                 }
             ),
             "training": training,

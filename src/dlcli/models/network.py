@@ -238,10 +238,11 @@ def _build_for_columns(experiment: Experiment, splits: Splits, scale: TargetScal
     from dlcli.runtime.columns import column_inputs
 
     inputs, normalize = splits.train.inputs, cast("Normalize", experiment.data.normalize)  # `auto` is resolved by now
-    columns = column_inputs(inputs.columns, inputs.layout, Encoding(normalize, unseen_as_zeros=revision > 1))
+    encoding = Encoding(normalize, unseen_as_zeros=revision > 1, text=experiment.data.text.token_settings())
+    columns = column_inputs(inputs.columns, inputs.layout, encoding)
     raw, rows = columns.inputs, columns.features
     entry = keras.Input(rows.shape[1:], name="features")
-    features = experiment.model.apply(columns.trained(entry))
+    features = experiment.model.of_columns(columns, entry)
     inner = keras.Model(entry, _output(experiment, (), splits.outputs, features, scale))
     # `whole` nests a model that is never compiled: Keras would save the loss, optimizer and metrics of a compiled one.
     functional, whole = keras.Model(entry, inner.output), keras.Model(raw, inner(rows))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
+    from dlcli.runtime.tokens import TokenSettings
 
 Normalize = Literal["unit", "symmetric", "standard", "none"]
 Dtype = Literal["float32", "string"]
@@ -55,11 +56,13 @@ class Encoding:
         unseen_as_zeros: False gives an unseen category a 1 in its column's first feature, as in runs of revision 1.
         before_training: whether the layers of `ColumnKind.trained` follow; False for the models of scikit-learn, which need
             features that they can use as they are.
+        text: how texts become tokens; None if there are none.
     """
 
     normalize: Normalize
     unseen_as_zeros: bool = True
     before_training: bool = True
+    text: TokenSettings | None = None
 
 
 class ColumnKind(ABC):
@@ -86,6 +89,7 @@ class ColumnKind(ABC):
         is_quantity: whether each column is one number, and these numbers are the first features of the kind. Noise may be added
             to them.
         has_categories: whether each different value is a separate feature, so that their number is limited and reported.
+        is_text: whether its features are numbers of tokens, which only a `sequence` model reads.
         setting: the field of the `csv` source that lists the columns of this kind; empty if it has none.
         gap_replacement: what the model computes with in place of a gap that no training row has.
         exported_as: the type of the input and its value for a gap, for the README of an export.
@@ -99,6 +103,7 @@ class ColumnKind(ABC):
     is_numeric: ClassVar[bool] = False
     is_quantity: ClassVar[bool] = False
     has_categories: ClassVar[bool] = False
+    is_text: ClassVar[bool] = False
     setting: ClassVar[str] = ""
     gap_replacement: ClassVar[str]
     exported_as: ClassVar[str]

@@ -111,9 +111,22 @@ class EncodedColumns:
         """Returns encoded features `(batch, features)` after the trained layers of the kinds that have some."""
         if not any(kind.has_weights for kind, _ in self.widths):
             return features
+        return joined([kind.trained(part) for kind, part in self.parts(features)], "features_")
+
+    def parts(self, features: Any) -> list[tuple[ColumnKind, Any]]:
+        """Returns the encoded features `(batch, features)` of each kind."""
         ends = list(accumulate(width for _, width in self.widths))
-        parts = [features[:, start:end] for start, end in zip([0, *ends], ends, strict=False)]
-        return joined([kind.trained(part) for (kind, _), part in zip(self.widths, parts, strict=True)], "features_")
+        starts = [0, *ends[:-1]]
+        return [(kind, features[:, start : start + width]) for (kind, width), start in zip(self.widths, starts, strict=True)]
+
+    @cached_property
+    def vocabularies(self) -> dict[str, list[str]]:
+        """The tokens of each input of texts by their numbers, by the input's name, in the order of the features."""
+        keras = import_keras()
+        layers = keras.Model(self.inputs, self.features).layers
+        tokenizers = [layer for layer in layers if isinstance(layer, keras.layers.TextVectorization)]
+        by_input = {layer.input.name: layer.get_vocabulary() for layer in tokenizers}
+        return {name: by_input[name] for name in self.inputs if name in by_input}
 
 
 def column_inputs(columns: Mapping[str, Array], layout: InputLayout, encoding: Encoding) -> EncodedColumns:

@@ -12,6 +12,7 @@ from dlcli.data.balance import balance_in_words, epoch_facts, refuse_missing_bal
 from dlcli.data.open_run import open_recorded
 from dlcli.data.resolve import prepared, resolved_for
 from dlcli.data.splits import Splits, open_splits
+from dlcli.data.texts import text_facts, text_lines
 from dlcli.data.unfamiliar import gaps_of
 from dlcli.errors import Interrupted, RunFailed
 from dlcli.models.targets import scale_in_words, target_scale
@@ -197,6 +198,9 @@ def _opened(run: RunFolder, experiment: Experiment, device: Device, log: Log, *,
     scale = target_scale(experiment, splits)
     if scale is not None:
         log(scale_in_words(scale, splits.classes))
+    texts = text_facts(experiment.data.text, splits)
+    for line in text_lines(experiment.data.text, texts):
+        log(line)
     if line := balance_in_words(experiment, splits):
         log(line)
     run.write_spec(to_yaml(experiment))

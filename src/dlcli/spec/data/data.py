@@ -15,6 +15,7 @@ from dlcli.spec.data.sizes import memory_line
 from dlcli.spec.data.sources import Source
 from dlcli.spec.data.sources.base import Facts
 from dlcli.spec.data.split import SplitSettings
+from dlcli.spec.data.text import TextSettings
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import Task
 
@@ -127,6 +128,7 @@ class Data(Spec):
         ),
     )
     image: ImageSettings = Field(default=ImageSettings(), description="Shape and value range of the images.")
+    text: TextSettings = Field(default=TextSettings(), description="How columns of texts become tokens.")
     augment: Augmentations = Field(
         default=[],
         description="Augmentations of training examples, in order; or a list by its name: `light`, `standard`, `heavy`.",

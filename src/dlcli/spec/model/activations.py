@@ -56,6 +56,9 @@ Name = Literal[
     "linear", "binary_step", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softmax", "softplus"
 ]
 
+Elementwise = Literal["linear", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus"]
+"""Keras's activations of single values, by name, for layers that take no other."""
+
 
 def _named_or_set(value: Any, info: ValidationInfo) -> Any:
     if isinstance(value, (dict, ActivationSpec)):

@@ -1,7 +1,7 @@
 """What the rest of dlcli asks a model kind, with the answers of a plain network."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dlcli.runtime.saved_layers import SavedLayers
 from dlcli.spec.base import Shape, Spec
@@ -9,6 +9,9 @@ from dlcli.spec.model.heads import ClassifierSpec
 from dlcli.spec.model.layers import LayerSpec, ShapeError
 from dlcli.spec.model.layers.composite import chain, chain_multiply_adds, chain_shape
 from dlcli.spec.support import Feature
+
+if TYPE_CHECKING:
+    from dlcli.runtime.columns import EncodedColumns
 
 _ONE_OPTIMIZER: frozenset[Feature] = frozenset(("lr-find", "use_ema", "reduce_lr_on_plateau"))
 """The features that change the only optimizer of a model."""
@@ -37,6 +40,8 @@ class ModelSpec(Spec):
     """Whether its learner overrides Keras's training step, so that several devices cannot share a batch."""
     uses_compiled_loss: ClassVar[bool] = False
     """Whether its own training step minimises the loss that its learner was compiled with, which may weight classes."""
+    reads_texts: ClassVar[bool] = False
+    """Whether it reads columns of texts as tokens (`of_columns`)."""
     is_trained: ClassVar[bool] = True
     """Whether it is trained; otherwise it is built from trained models, and `training.epochs` must be 0."""
     columns: ClassVar[tuple[str, ...]] = ()
@@ -187,6 +192,10 @@ class ModelSpec(Spec):
         if self.has_backbone or self.has_own_step or self.fitted_once:
             return None
         return chain_multiply_adds([layer for layer, _ in self.stack(shape)], shape)
+
+    def of_columns(self, columns: "EncodedColumns", rows: Any) -> Any:
+        """Returns the output of the layers before the output layer for encoded rows of a table `(batch, features)`."""
+        return self.apply(columns.trained(rows))
 
     def apply(self, tensor: Any) -> Any:
         """Returns the output of the layers before the output layer for a Keras tensor of one batch."""

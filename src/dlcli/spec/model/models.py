@@ -19,6 +19,7 @@ from dlcli.spec.model.layers.pooling import GlobalAveragePooling1D, GlobalAverag
 from dlcli.spec.model.layers.regular import BatchNormalization, Dropout
 from dlcli.spec.model.layers.shape import Flatten
 from dlcli.spec.model.parameters import Initializer, Regularizer
+from dlcli.spec.model.sequence import SequenceModel
 
 
 class Mlp(ModelSpec):
@@ -277,4 +278,4 @@ class Transfer(ModelSpec):
         return () if features is None else stack_shape(self.stack(features), features)
 
 
-Model = Annotated[Mlp | Cnn | Transfer | Ensemble, OneOf("Model")]
+Model = Annotated[Mlp | Cnn | SequenceModel | Transfer | Ensemble, OneOf("Model")]

@@ -41,6 +41,7 @@ _INITIALIZERS = {
     "he_normal": "HeNormal",
     "lecun_uniform": "LecunUniform",
     "lecun_normal": "LecunNormal",
+    "orthogonal": "Orthogonal",
     "zeros": "Zeros",
     "ones": "Ones",
 }
@@ -56,11 +57,20 @@ class NamedInitializer(KerasSpec):
         "he_normal": "Normal, scaled by inputs: for relu.",
         "lecun_uniform": "Uniform, scaled by inputs.",
         "lecun_normal": "Normal, scaled by inputs: for selu.",
+        "orthogonal": "A random orthogonal matrix: for the state of recurrent layers.",
         "zeros": "All zero.",
         "ones": "All one.",
     }
     kind: Literal[
-        "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "zeros", "ones"
+        "glorot_uniform",
+        "glorot_normal",
+        "he_uniform",
+        "he_normal",
+        "lecun_uniform",
+        "lecun_normal",
+        "orthogonal",
+        "zeros",
+        "ones",
     ]
 
     def build(self, **extra: Any) -> Any:

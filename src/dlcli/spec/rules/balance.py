@@ -64,6 +64,8 @@ def _faults_of_rows(experiment: Experiment, what: str) -> Iterator[Finding]:
     facts = experiment.data.facts(experiment.task)
     if experiment.task.output.reads_columns:
         yield _PLACE, f"{what} needs one class for each row; use `oversample` for several labels"
+    elif facts.texts:
+        yield _PLACE, f"{what} interpolates rows of a table, but the source gives texts; use `oversample`"
     elif facts.image:
         yield _PLACE, f"{what} interpolates rows of a table, but the source gives images; use `oversample`"
 

@@ -36,6 +36,8 @@ class Facts:
     """Number of examples of all splits."""
     columns: bool = False
     """Whether each example is known to be a row of named columns; their number is known once the source is opened."""
+    texts: bool = False
+    """Whether some columns are texts."""
 
     @property
     def gives_rows(self) -> bool:

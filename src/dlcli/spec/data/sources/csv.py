@@ -83,6 +83,7 @@ class Csv(SourceSpec):
         description="Columns of numbers that are written with currency signs, percent signs or thousands separators:"
         " $84,835.00 is 84835.",
     )
+    text: list[str] = Field(default=[], description="Columns of texts, which `model.kind: sequence` reads as tokens.")
     dates: dict[str, DateColumn] = Field(
         default={}, description="Columns of dates and the numbers to compute from them: `{Date: {parts: [days, month]}}`."
     )
@@ -225,7 +226,8 @@ class Csv(SourceSpec):
         outputs = len(self.targets) if task.output.reads_columns else None
         several = len(self.targets) > 1
         tasks = names_of(reads_columns=True) if several else tuple(TASKS)
-        return Facts(None, outputs, (), tasks, self.validation is not None, self.test is not None, columns=True)
+        parts = (self.validation is not None, self.test is not None)
+        return Facts(None, outputs, (), tasks, *parts, columns=True, texts=bool(self.text))
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields missing files, columns that a header lacks, and columns that cannot be categories."""

@@ -8,6 +8,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from dlcli.spec.base import OneOf
+from dlcli.spec.model.layers.attention import (
+    Attention,
+    AttentionPooling,
+    MultiHeadAttention,
+    PositionEmbedding,
+    SinePositionEncoding,
+    TransformerEncoder,
+)
 from dlcli.spec.model.layers.base import LayerSpec, ShapeError
 from dlcli.spec.model.layers.composite import Branches, Maxout, Residual, SqueezeExcite
 from dlcli.spec.model.layers.convolution import Conv1D, Conv2D, Conv3D, DepthwiseConv2D, SeparableConv2D, ZeroPadding2D
@@ -24,7 +32,15 @@ from dlcli.spec.model.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
-from dlcli.spec.model.layers.regular import BatchNormalization, Dropout, GaussianNoise, LayerNormalization, SpatialDropout2D
+from dlcli.spec.model.layers.recurrent import GRU, LSTM, Bidirectional, SimpleRNN
+from dlcli.spec.model.layers.regular import (
+    BatchNormalization,
+    Dropout,
+    GaussianNoise,
+    LayerNormalization,
+    SpatialDropout1D,
+    SpatialDropout2D,
+)
 from dlcli.spec.model.layers.shape import Flatten, Rescaling, Reshape
 
 __all__ = ["Layer", "LayerSpec", "ShapeError"]
@@ -47,10 +63,21 @@ Layer = Annotated[
     | GlobalMaxPooling1D
     | MaxPooling3D
     | GlobalAveragePooling3D
+    | SimpleRNN
+    | LSTM
+    | GRU
+    | Bidirectional
+    | Attention
+    | MultiHeadAttention
+    | AttentionPooling
+    | TransformerEncoder
+    | PositionEmbedding
+    | SinePositionEncoding
     | Flatten
     | Reshape
     | Rescaling
     | Dropout
+    | SpatialDropout1D
     | SpatialDropout2D
     | GaussianNoise
     | BatchNormalization

@@ -22,10 +22,27 @@ class LayerSpec(KerasSpec):
 
     rank: ClassVar[int] = 0
     has_weights: ClassVar[bool] = False
+    takes_padding: ClassVar[bool] = False
+    """Whether it takes padded sequences: it acts on each step alone, or overrides `apply_masked`."""
 
     def apply(self, tensor: Any) -> Any:
         """Returns the layer's output for a Keras tensor."""
         return self.build()(tensor)
+
+    def fault_of_padding(self) -> str:
+        """Returns the kind of the layer that cannot take padded sequences; empty if it can."""
+        return "" if self.takes_padding else str(getattr(self, "kind"))  # noqa: B009  (every kind has it, the base has not)
+
+    def apply_masked(self, tensor: Any, mask: Any) -> tuple[Any, Any]:
+        """Returns the layer's output for padded sequences, and the mask of the output; None for an output without steps.
+
+        The output for an example does not depend on its padding. Only for layers with `takes_padding`.
+
+        Args:
+            tensor: the Keras tensor `(batch, steps, channels)`.
+            mask: the Keras tensor `(batch, steps)`, False for padding, which is at the end.
+        """
+        return self.apply(tensor), mask
 
     def output_shape(self, shape: Shape) -> Shape:
         """Returns the shape of one output example.

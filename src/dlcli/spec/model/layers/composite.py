@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -45,6 +46,18 @@ def chain(layers: list[Any], tensor: Any) -> Any:
     return tensor
 
 
+def masked_chain(layers: list[Any], tensor: Any, mask: Any) -> tuple[Any, Any]:
+    """Returns the output of a list of layers for padded sequences, and its mask; None once there are no steps."""
+    for layer in layers:
+        tensor, mask = (layer.apply(tensor), None) if mask is None else layer.apply_masked(tensor, mask)
+    return tensor, mask
+
+
+def first_fault_of_padding(layers: list[Any]) -> str:
+    """Returns the kind of the first layer that cannot take padded sequences; empty if all can."""
+    return next((fault for layer in layers if (fault := layer.fault_of_padding())), "")
+
+
 class Maxout(LayerSpec):
     """Takes the largest of `pieces` linear functions for every unit (Goodfellow et al. 2013)."""
 
@@ -81,6 +94,17 @@ class Residual(LayerSpec):
         output = chain(self.layers, tensor)
         total = keras.layers.Add()([output, self._projected(tensor, output)])
         return activated(total, self.activation)
+
+    def fault_of_padding(self) -> str:
+        """Returns the kind of the first skipped layer that cannot take padded sequences."""
+        return first_fault_of_padding(self.layers)
+
+    def apply_masked(self, tensor: Any, mask: Any) -> tuple[Any, Any]:
+        """Returns the activated sum for padded sequences, and the mask after the skipped layers."""
+        import keras
+
+        output, mask = masked_chain(self.layers, tensor, mask)
+        return activated(keras.layers.Add()([output, self._projected(tensor, output)]), self.activation), mask
 
     def _projected(self, tensor: Any, output: Any) -> Any:
         import keras
@@ -132,6 +156,20 @@ class Branches(LayerSpec):
         import keras
 
         return keras.layers.Concatenate()([chain(layers, tensor) for layers in self.branches])
+
+    def fault_of_padding(self) -> str:
+        """Returns the kind of the first layer that cannot take padded sequences."""
+        return first_fault_of_padding([layer for layers in self.branches for layer in layers])
+
+    def apply_masked(self, tensor: Any, mask: Any) -> tuple[Any, Any]:
+        """Returns the joined outputs for padded sequences; a step is valid if it is in all branches."""
+        import keras
+
+        outputs, masks = zip(*(masked_chain(layers, tensor, mask) for layers in self.branches), strict=True)
+        joined = keras.layers.Concatenate()(list(outputs))
+        if any(branch_mask is None for branch_mask in masks):
+            return joined, None
+        return joined, reduce(keras.ops.logical_and, masks)
 
     def transformed(self, shape: Shape) -> Shape:
         """The branches' common sides, their channels summed."""

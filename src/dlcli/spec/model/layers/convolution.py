@@ -9,6 +9,7 @@ from dlcli.spec.base import Count, Padding, Pair, Shape, Triple
 from dlcli.spec.model.activations import Activation
 from dlcli.spec.model.layers.base import LayerSpec, ShapeError, slid
 from dlcli.spec.model.layers.dense import GLOROT, ZEROS, ActivatedLayer
+from dlcli.spec.model.layers.padding import mask_of_windows, zeroed
 from dlcli.spec.model.parameters import Constraint, Initializer, Regularizer
 
 _KERNEL = "Height and width of the window."
@@ -168,6 +169,7 @@ class Conv1D(ActivatedLayer):
 
     keras_class: ClassVar[str] = "layers.Conv1D"
     rank: ClassVar[int] = 2
+    takes_padding: ClassVar[bool] = True
     has_weights: ClassVar[bool] = True
     kind: Literal["conv1d"]
     filters: Count = Field(description="Number of output channels.")
@@ -183,6 +185,11 @@ class Conv1D(ActivatedLayer):
     kernel_initializer: Initializer = Field(default=GLOROT, description="Initial weights.")
     bias_initializer: Initializer = Field(default=ZEROS, description="Initial bias.")
     kernel_regularizer: Regularizer | None = Field(default=None, description="Penalty on the weights.")
+
+    def apply_masked(self, tensor: Any, mask: Any) -> tuple[Any, Any]:
+        """Returns the convolution of sequences whose padding is 0."""
+        reach = self.dilation_rate * (self.kernel_size - 1) + 1
+        return self.apply(zeroed(tensor, mask)), mask_of_windows(mask, reach, self.strides, self.padding)
 
     def transformed(self, shape: Shape) -> Shape:
         """The series shrinks by the window; the channels become `filters`."""

@@ -39,6 +39,7 @@ class Dense(ActivatedLayer):
     """Connects every input with every unit: `activation(inputs @ kernel + bias)`."""
 
     keras_class: ClassVar[str] = "layers.Dense"
+    takes_padding: ClassVar[bool] = True
     has_weights: ClassVar[bool] = True
     kind: Literal["dense"]
     units: Count = Field(description="Number of outputs.")
@@ -70,6 +71,7 @@ class ActivationLayer(ActivatedLayer):
     """Applies an activation to every value."""
 
     keras_class: ClassVar[str] = "layers.Activation"
+    takes_padding: ClassVar[bool] = True
     kind: Literal["activation"]
     activation: Activation = Field(description="Activation function.")
 
@@ -78,6 +80,7 @@ class LeakyReLU(LayerSpec):
     """Scales negative values down instead of setting them to zero, so that units do not die."""
 
     keras_class: ClassVar[str] = "layers.LeakyReLU"
+    takes_padding: ClassVar[bool] = True
     kind: Literal["leaky_relu"]
     negative_slope: NotNegative = Field(
         default=0.3, description="Slope for negative values: 0.3 as in Keras's layer; `activation: leaky_relu` has 0.2."

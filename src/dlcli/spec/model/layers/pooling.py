@@ -6,6 +6,7 @@ from pydantic import Field
 
 from dlcli.spec.base import Count, Padding, Pair, Shape, Triple
 from dlcli.spec.model.layers.base import LayerSpec, slid
+from dlcli.spec.model.layers.padding import masked_maximum, masked_mean, pooled
 
 _POOL = "Size of the window."
 _STRIDES = "Stride of the window; the size of the window if not set."
@@ -104,6 +105,14 @@ class _Pooling1D(LayerSpec):
     """What max and average pooling of series share."""
 
     rank: ClassVar[int] = 2
+    takes_padding: ClassVar[bool] = True
+    takes_maximum: ClassVar[bool] = False
+
+    def apply_masked(self, tensor: Any, mask: Any) -> tuple[Any, Any]:
+        """Returns the maximum or mean of the valid steps of each window."""
+        fields: Any = self
+        strides = fields.strides or fields.pool_size
+        return pooled(self.build(), tensor, mask, fields.pool_size, strides, fields.padding, maximum=self.takes_maximum)
 
     def transformed(self, shape: Shape) -> Shape:
         """The series shrinks by the window; the channels stay."""
@@ -115,6 +124,7 @@ class MaxPooling1D(_Pooling1D):
     """Keeps the largest value of each window of a series."""
 
     keras_class: ClassVar[str] = "layers.MaxPooling1D"
+    takes_maximum: ClassVar[bool] = True
     kind: Literal["max_pooling1d"]
     pool_size: Count = Field(default=2, description=_POOL)
     strides: Count | None = Field(default=None, description=_STRIDES)
@@ -135,6 +145,7 @@ class _GlobalPooling1D(LayerSpec):
     """What the global poolings of series share."""
 
     rank: ClassVar[int] = 2
+    takes_padding: ClassVar[bool] = True
 
     def transformed(self, shape: Shape) -> Shape:
         """One value a channel is left."""
@@ -147,9 +158,17 @@ class GlobalAveragePooling1D(_GlobalPooling1D):
     keras_class: ClassVar[str] = "layers.GlobalAveragePooling1D"
     kind: Literal["global_average_pooling1d"]
 
+    def apply_masked(self, tensor: Any, mask: Any) -> tuple[Any, Any]:
+        """Returns the mean of the valid steps."""
+        return masked_mean(tensor, mask), None
+
 
 class GlobalMaxPooling1D(_GlobalPooling1D):
     """Takes the largest value of every channel of a series."""
 
     keras_class: ClassVar[str] = "layers.GlobalMaxPooling1D"
     kind: Literal["global_max_pooling1d"]
+
+    def apply_masked(self, tensor: Any, mask: Any) -> tuple[Any, Any]:
+        """Returns the largest values of the valid steps."""
+        return masked_maximum(tensor, mask), None

@@ -1,12 +1,12 @@
 """Layers that act against overfitting or steady the training: dropout, noise, normalisation."""
 
 from math import prod
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from dlcli.spec.base import Fraction, NotNegative, Positive, Shape
-from dlcli.spec.model.layers.base import LayerSpec, check_axis
+from dlcli.spec.model.layers.base import LayerSpec, ShapeError, check_axis
 from dlcli.spec.model.layers.dense import ONES, ZEROS
 from dlcli.spec.model.parameters import Initializer
 
@@ -15,6 +15,7 @@ class Dropout(LayerSpec):
     """Sets a random fraction of the inputs to zero during training; the shape is unchanged."""
 
     keras_class: ClassVar[str] = "layers.Dropout"
+    takes_padding: ClassVar[bool] = True
     kind: Literal["dropout"]
     rate: Fraction = Field(description="Fraction of the inputs to set to zero, in [0, 1).")
 
@@ -28,10 +29,21 @@ class SpatialDropout2D(LayerSpec):
     rate: Fraction = Field(description="Fraction of the channels to set to zero, in [0, 1).")
 
 
+class SpatialDropout1D(LayerSpec):
+    """Sets a random fraction of the channels of a sequence to zero during training: of word vectors, whole dimensions."""
+
+    keras_class: ClassVar[str] = "layers.SpatialDropout1D"
+    rank: ClassVar[int] = 2
+    takes_padding: ClassVar[bool] = True
+    kind: Literal["spatial_dropout1d"]
+    rate: Fraction = Field(description="Fraction of the channels to set to zero, in [0, 1).")
+
+
 class GaussianNoise(LayerSpec):
     """Adds random noise to the inputs during training; the shape is unchanged."""
 
     keras_class: ClassVar[str] = "layers.GaussianNoise"
+    takes_padding: ClassVar[bool] = True
     kind: Literal["gaussian_noise"]
     stddev: NotNegative = Field(description="Standard deviation of the noise, in units of the (normalised) input.")
 
@@ -40,6 +52,7 @@ class BatchNormalization(LayerSpec):
     """Normalises every channel over the batch, then scales and shifts it (Ioffe, Szegedy 2015)."""
 
     keras_class: ClassVar[str] = "layers.BatchNormalization"
+    takes_padding: ClassVar[bool] = True
     has_weights: ClassVar[bool] = True
     kind: Literal["batch_normalization"]
     axis: int = Field(default=-1, description="Axis of the channels.")
@@ -49,6 +62,11 @@ class BatchNormalization(LayerSpec):
     scale: bool = Field(default=True, description="Whether a learned factor is applied.")
     beta_initializer: Initializer = Field(default=ZEROS, description="Initial shift.")
     gamma_initializer: Initializer = Field(default=ONES, description="Initial factor.")
+
+    def apply_masked(self, tensor: Any, mask: Any) -> tuple[Any, Any]:
+        """Returns the sequences normalised by the statistics of their valid steps; refuses an axis of steps."""
+        _refuse_axis_of_steps(self.axis, tensor)
+        return self.build()(tensor, mask=mask), mask
 
     def transformed(self, shape: Shape) -> Shape:
         """The shape stays; `axis` must be one of its axes."""
@@ -64,12 +82,18 @@ class LayerNormalization(LayerSpec):
     """Normalises every example over its channels, then scales and shifts it."""
 
     keras_class: ClassVar[str] = "layers.LayerNormalization"
+    takes_padding: ClassVar[bool] = True
     has_weights: ClassVar[bool] = True
     kind: Literal["layer_normalization"]
     axis: int = Field(default=-1, description="Axis that is normalised.")
     epsilon: Positive = Field(default=1e-3, description="Small constant that is added to the variance.")
     center: bool = Field(default=True, description="Whether a learned shift is added.")
     scale: bool = Field(default=True, description="Whether a learned factor is applied.")
+
+    def apply_masked(self, tensor: Any, mask: Any) -> tuple[Any, Any]:
+        """Returns each step normalised; refuses an axis of steps."""
+        _refuse_axis_of_steps(self.axis, tensor)
+        return self.build()(tensor), mask
 
     def transformed(self, shape: Shape) -> Shape:
         """The shape stays; `axis` must be one of its axes."""
@@ -79,3 +103,9 @@ class LayerNormalization(LayerSpec):
     def multiply_adds(self, shape: Shape) -> int:
         """Returns one for each value."""
         return prod(shape)
+
+
+def _refuse_axis_of_steps(axis: int, tensor: Any) -> None:
+    """Raises ShapeError if an axis of a padded sequence is that of its steps."""
+    if axis in (1, 1 - len(tensor.shape)):
+        raise ShapeError(f"`axis: {axis}` is that of the steps, some of which are padding; use -1")

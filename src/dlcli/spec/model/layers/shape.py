@@ -1,19 +1,25 @@
 """Layers that change shape or scale and learn nothing."""
 
 from math import prod
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from dlcli.spec.base import Shape
 from dlcli.spec.model.layers.base import LayerSpec, ShapeError
+from dlcli.spec.model.layers.padding import zeroed
 
 
 class Flatten(LayerSpec):
     """Flattens an image or a series into a vector."""
 
     keras_class: ClassVar[str] = "layers.Flatten"
+    takes_padding: ClassVar[bool] = True
     kind: Literal["flatten"]
+
+    def apply_masked(self, tensor: Any, mask: Any) -> tuple[Any, Any]:
+        """Returns all values in one axis, 0 for those of the padding."""
+        return self.apply(zeroed(tensor, mask)), None
 
     def transformed(self, shape: Shape) -> Shape:
         """All values in one axis."""
@@ -44,6 +50,7 @@ class Rescaling(LayerSpec):
     """Multiplies by a factor and adds an offset. `data.normalize` scales the inputs of the model."""
 
     keras_class: ClassVar[str] = "layers.Rescaling"
+    takes_padding: ClassVar[bool] = True
     kind: Literal["rescaling"]
     scale: float = Field(description="Scale factor.")
     offset: float = Field(default=0.0, description="Offset that is added after scaling.")

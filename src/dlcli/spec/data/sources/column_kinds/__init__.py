@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from dlcli.runtime.column_kinds import ColumnKind, Dtype
 from dlcli.spec.data.sources.column_kinds.category import CategoryColumn
 from dlcli.spec.data.sources.column_kinds.number import NumberColumn
+from dlcli.spec.data.sources.column_kinds.text import TextColumn
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
 
 CATEGORY = CategoryColumn()
 NUMBER = NumberColumn()
-COLUMN_KINDS: dict[str, ColumnKind] = {kind.name: kind for kind in (CATEGORY, NUMBER)}
+TEXT = TextColumn()
+COLUMN_KINDS: dict[str, ColumnKind] = {kind.name: kind for kind in (CATEGORY, NUMBER, TEXT)}
 """The kinds by name. A column is of the last kind that fits its training rows, so special kinds follow general ones."""
 
 

@@ -1,0 +1,82 @@
+"""Texts as numbers of tokens: vocabularies, and the lengths of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from dlcli.arrays import Array
+from dlcli.upstream.keras import import_keras
+
+PADDING, UNKNOWN = 0, 1
+"""The numbers of padding and of tokens outside the vocabulary."""
+_BLOCK = 16_384
+"""Texts that are split at once."""
+
+
+@dataclass(frozen=True)
+class TokenSettings:
+    """How texts become tokens.
+
+    Attributes:
+        max_tokens: the largest size of a vocabulary, with padding and unknown tokens.
+        max_length: the number of tokens of each text.
+        standardize: the change of a text before it is split, as `keras.layers.TextVectorization` names it; None for none.
+        split: how it is split.
+        ngrams: the most neighbouring words of a token; None for single words.
+    """
+
+    max_tokens: int
+    max_length: int
+    standardize: str | None = "lower_and_strip_punctuation"
+    split: Literal["whitespace", "character"] = "whitespace"
+    ngrams: int | None = None
+
+    def layer(self, **arguments: Any) -> Any:
+        """Returns the Keras layer that splits texts, with further arguments."""
+        return import_keras().layers.TextVectorization(
+            standardize=self.standardize, split=self.split, ngrams=self.ngrams, output_mode="int", **arguments
+        )
+
+
+def tokenizer(texts: Array, settings: TokenSettings, name: str) -> Any:
+    """Returns the layer from texts `(batch, 1)` to numbers of tokens int64 `(batch, max_length)`.
+
+    Its vocabulary has the most frequent tokens of the texts; equally frequent ones are in reverse alphabetical order, as in
+    Keras.
+
+    Args:
+        texts: the training split's texts `(n,)`.
+        settings: how texts become tokens.
+        name: the name of the layer.
+    """
+    layer = settings.layer(max_tokens=settings.max_tokens, output_sequence_length=settings.max_length, name=name)
+    layer.adapt(_blocks(texts))
+    return layer
+
+
+def token_lengths(texts: Array, settings: TokenSettings) -> Array:
+    """Returns the number of tokens of each text, int64 `(n,)`, before they are cut."""
+    return count_tokens(texts, settings, ["", "[UNK]", "-"])[0]
+
+
+def count_tokens(texts: Array, settings: TokenSettings, vocabulary: Sequence[str]) -> tuple[Array, int]:
+    """Returns the number of tokens of each text, int64 `(n,)`, before they are cut; and how many the vocabulary lacks."""
+    layer = settings.layer(vocabulary=list(vocabulary[2:]), ragged=True)
+    lengths, unknown = [np.zeros(0, "int64")], 0
+    for block in _blocks(texts):
+        numbers = layer(block)
+        lengths.append(numbers.row_lengths().numpy())
+        unknown += int((numbers.flat_values.numpy() == UNKNOWN).sum())
+    return np.concatenate(lengths), unknown
+
+
+def _blocks(texts: Array) -> Iterator[Any]:
+    """Yields the texts as tensors `(rows, 1)`."""
+    from dlcli.runtime.engine import tf
+
+    for start in range(0, len(texts), _BLOCK):
+        yield tf.constant(texts[start : start + _BLOCK, None])

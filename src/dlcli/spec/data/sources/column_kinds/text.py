@@ -1,0 +1,59 @@
+"""Columns of texts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dlcli.runtime.column_kinds import CellForm, ColumnKind, Dtype, Encoding, ReadCells
+
+if TYPE_CHECKING:
+    from dlcli.arrays import Array
+
+
+class TextColumn(ColumnKind):
+    """Texts, with "" for gaps, which are texts without tokens.
+
+    Each column is encoded as the numbers of its tokens `(batch, max_length)`: 0 for padding, 1 for a token outside the
+    vocabulary of the training split. A column is of this kind only if the spec says so.
+    """
+
+    name: ClassVar[str] = "text"
+    plural: ClassVar[str] = "texts"
+    dtype: ClassVar[Dtype] = "string"
+    is_text: ClassVar[bool] = True
+    setting: ClassVar[str] = "text"
+    gap_replacement: ClassVar[str] = "a text without tokens"
+    exported_as: ClassVar[str] = 'text, "" if missing'
+
+    def read(self, cells: Array, form: CellForm) -> ReadCells:
+        """Returns the texts of cells. Every cell is readable."""
+        import numpy as np
+
+        texts = np.array(["" if cell is None else cell for cell in cells.tolist()], dtype=object)
+        return ReadCells(texts, np.zeros(len(cells), dtype=bool))
+
+    def fits(self, read: ReadCells) -> bool:
+        """False: a spec lists the columns of texts."""
+        return False
+
+    def gaps(self, values: Array) -> Array:
+        """Returns which texts are empty."""
+        gaps: Array = values == ""
+        return gaps
+
+    def typical(self, values: Array) -> str:
+        """Returns the first text."""
+        return str(values[0])
+
+    def encode(self, tensors: list[Any], columns: list[Array], encoding: Encoding) -> list[Any]:
+        """Returns the numbers of the tokens of each column, float32 `(batch, max_length)`."""
+        from dlcli.runtime.tokens import tokenizer
+        from dlcli.upstream.keras import import_keras
+
+        assert encoding.text is not None
+        ops = import_keras().ops
+        tokens = [
+            tokenizer(values, encoding.text, name=f"{tensor.name}_tokens")(tensor)
+            for tensor, values in zip(tensors, columns, strict=True)
+        ]
+        return [ops.cast(numbers, "float32") for numbers in tokens]

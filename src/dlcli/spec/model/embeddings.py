@@ -1,0 +1,67 @@
+"""How a `sequence` model turns tokens into vectors."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from dlcli.spec.base import Count, OneOf, Positive, Spec
+from dlcli.spec.paths import FilePath
+
+
+class EmbeddingSpec(Spec):
+    """How tokens become vectors."""
+
+    kind: str
+
+    def apply(self, tokens: Any, vocabulary: list[str], name: str) -> Any:
+        """Returns vectors `(batch, steps, channels)` of tokens.
+
+        Args:
+            tokens: numbers of tokens, int32 `(batch, steps)`.
+            vocabulary: the tokens by their numbers, from that of padding.
+            name: the name of the layer.
+        """
+        raise NotImplementedError
+
+
+class TrainedEmbedding(EmbeddingSpec):
+    """A vector for each token, learned from random values."""
+
+    kind: Literal["trained"]
+    output_dim: Count = Field(default=64, description="Size of the vectors.")
+
+    def apply(self, tokens: Any, vocabulary: list[str], name: str) -> Any:
+        """Returns learned vectors."""
+        import keras
+
+        return keras.layers.Embedding(len(vocabulary), self.output_dim, name=name)(tokens)
+
+
+class PretrainedEmbedding(EmbeddingSpec):
+    """Vectors from a text file of GloVe, word2vec or fastText: a token and its numbers in each line.
+
+    The file is read once, line by line, and only the vectors of the vocabulary are kept. Tokens without a vector get random
+    ones of the same scale. Vectors are scaled so that the standard deviation of their values is `stddev`.
+    """
+
+    kind: Literal["pretrained"]
+    path: FilePath = Field(description="Text file of vectors, also compressed by gzip.")
+    trainable: bool = Field(default=True, description="Whether training changes the vectors.")
+    stddev: Positive | None = Field(
+        default=0.1, description="Standard deviation of the values after scaling; `null`: the values of the file."
+    )
+
+    def apply(self, tokens: Any, vocabulary: list[str], name: str) -> Any:
+        """Returns the vectors of the file, as initial values if they are trained."""
+        import keras
+
+        from dlcli.runtime.vectors import read_vectors
+
+        vectors = read_vectors(self.path, vocabulary, self.stddev).values
+        layer = keras.layers.Embedding(*vectors.shape, trainable=self.trainable, name=name)
+        output = layer(tokens)
+        layer.set_weights([vectors])
+        return output
+
+
+Embedding = Annotated[TrainedEmbedding | PretrainedEmbedding, OneOf("Embedding")]
