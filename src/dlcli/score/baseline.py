@@ -26,6 +26,7 @@ from dlcli.runtime.engine import keras
 from dlcli.runtime.inputs import Inputs
 from dlcli.runtime.stream import ordered_batches
 from dlcli.score.intervals import metric_interval
+from dlcli.score.text_rows import has_texts, text_rows
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.support import refuse_unsupported
@@ -65,7 +66,7 @@ def baselines(
     """Fits scikit-learn's simple models on the training split and scores them on another split.
 
     Images become rows of their pixels from 0 to 1; columns are prepared as for the network (scaled, gaps marked, categories
-    one-hot). Of more than `most` training examples a random subset is used, drawn by the spec's seed.
+    one-hot), texts by TF-IDF. Of more than `most` training examples a random subset is used, drawn by the spec's seed.
 
     Raises:
         UsageError: there is no such split, the kind of model has no scores, or the task's targets are not rows of numbers.
@@ -78,14 +79,15 @@ def baselines(
     split = split or splits.scored
     if split not in splits:
         raise UsageError(f"--split: the data has no {split} split; it has {', '.join(splits.by_name)}")
-    train, scored_inputs = model_rows(splits.train, splits[split])
+    train, scored_inputs = model_rows(experiment, splits.train, splits[split])
+    texts = has_texts(splits.train.inputs)
     places = np.arange(len(splits.train))
     if len(places) > most:
         places = np.sort(np.random.default_rng(experiment.seed).permutation(len(places))[:most])
         log(f"note: {most:,} of {len(splits.train):,} training examples are used; raise --examples to use more")
     truth, metrics = splits[split].targets, list(experiment.training.metrics or [])
     rows = []
-    for name, model in simple_models(splits.task, experiment.seed):
+    for name, model in simple_models(splits.task, experiment.seed, texts=texts):
         log(f"{name}: fitting {len(places):,} examples with {train.shape[1]:,} features")
         rows.append(_row(name, model, train[places], splits.train.targets[places], scored_inputs, truth, splits, metrics))
     title = title_of(split, shared=split == "test" and splits.test_is_validation)
@@ -93,9 +95,11 @@ def baselines(
     return Baselines(split, len(truth), len(places), names, rows, splits.fingerprint, title)
 
 
-def model_rows(train: Examples, scored: Examples) -> tuple[Array, Array]:
-    """Returns the training examples and the scored examples as float32 `(n, features)`."""
+def model_rows(experiment: Experiment, train: Examples, scored: Examples) -> tuple[Any, Any]:
+    """Returns the training examples and the scored examples as float32 `(n, features)`: sparse matrices for texts."""
     first, second = train.inputs, scored.inputs
+    if has_texts(first):
+        return text_rows(first, second, experiment.data.text)
     if first.columns:
         columns = column_inputs(first.columns, first.layout, Encoding("standard", before_training=False))
         encode = keras.Model(columns.inputs, columns.features)
@@ -123,23 +127,23 @@ def _pixels(inputs: Inputs, places: Array) -> Array:
     return np.asarray(images[:, ::step, ::step].reshape(len(places), -1))
 
 
-def simple_models(task: Task, seed: int) -> Iterator[tuple[str, Any]]:
-    """Yields the simple models of a task by name, the one without inputs first."""
+def simple_models(task: Task, seed: int, *, texts: bool = False) -> Iterator[tuple[str, Any]]:
+    """Yields the simple models of a task by name, the one without inputs first; `texts`: those of sparse rows of texts."""
     from sklearn import dummy
 
     if task.output.is_numeric:
         yield "always the mean", dummy.DummyRegressor()
     else:
         yield f"{task.output.noun} frequencies (no model)", dummy.DummyClassifier(strategy="prior")
-    yield from task.output.simple_models(seed)
+    yield from task.output.simple_models(seed, texts=texts)
 
 
 def _row(
     name: str,
     model: Any,
-    train: Array,
+    train: Any,
     labels: Array,
-    scored_inputs: Array,
+    scored_inputs: Any,
     truth: Array,
     splits: Splits,
     metrics: Sequence[MetricSpec],

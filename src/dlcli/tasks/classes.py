@@ -127,11 +127,11 @@ class Classes(Decisions):
             return StoredPredictions(tuple(names), label, None, predicted)
         return StoredPredictions(tuple(names), label, np.stack([columns.numbers(f"p_{name}") for name in names], axis=1))
 
-    def simple_models(self, seed: int) -> Iterator[tuple[str, Any]]:
+    def simple_models(self, seed: int, *, texts: bool = False) -> Iterator[tuple[str, Any]]:
         """Yields classifiers."""
-        from dlcli.tasks.simple_models import classifiers
+        from dlcli.tasks.simple_models import classifiers, text_classifiers
 
-        yield from classifiers(seed)
+        yield from text_classifiers() if texts else classifiers(seed)
 
     def simple_scores(self, model: Any, inputs: Array, names: Sequence[str]) -> Array:
         """Returns the probabilities `(n, classes)`."""

@@ -65,11 +65,11 @@ class Labels(Decisions):
         """Returns the names of an example's labels."""
         return ", ".join(name for name, yes in zip(names, target, strict=True) if yes) or "none"
 
-    def simple_models(self, seed: int) -> Iterator[tuple[str, Any]]:
+    def simple_models(self, seed: int, *, texts: bool = False) -> Iterator[tuple[str, Any]]:
         """Yields classifiers of several labels."""
         from dlcli.tasks.simple_models import classifiers_of_labels
 
-        yield from classifiers_of_labels(seed)
+        yield from classifiers_of_labels(seed, texts=texts)
 
     def simple_scores(self, model: Any, inputs: Array, names: Sequence[str]) -> Array:
         """Returns the probabilities `(n, labels)`."""

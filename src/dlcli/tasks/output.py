@@ -204,8 +204,13 @@ class OutputType(ABC):
         )
         return StoredPredictions(stored_names, truth, scores)
 
-    def simple_models(self, seed: int) -> Iterator[tuple[str, Any]]:
-        """Yields scikit-learn's simple models that learn from the inputs, by name; none where no such model fits."""
+    def simple_models(self, seed: int, *, texts: bool = False) -> Iterator[tuple[str, Any]]:
+        """Yields scikit-learn's simple models that learn from the inputs, by name; none where no such model fits.
+
+        Args:
+            seed: the seed of models that draw random numbers.
+            texts: whether the inputs are sparse rows of texts.
+        """
         yield from ()
 
     def simple_scores(self, model: Any, inputs: Array, names: Sequence[str]) -> Array:

@@ -26,12 +26,14 @@ class SimpleExamples:
         targets: their targets, in the form of scikit-learn's models.
         scored: inputs that are scored `(m, features)`.
         names: the names of the classes, labels or values.
+        are_texts: whether inputs are sparse rows of texts.
     """
 
-    inputs: Array
+    inputs: Any
     targets: Array
-    scored: Array
+    scored: Any
     names: Sequence[str]
+    are_texts: bool = False
 
 
 def quick_answers(output: OutputType, seed: int, examples: SimpleExamples) -> list[tuple[str, Array]]:
@@ -40,8 +42,9 @@ def quick_answers(output: OutputType, seed: int, examples: SimpleExamples) -> li
     Models that scikit-learn refuses are skipped: each needs other properties of the data.
     """
     answers = []
-    for name, model in output.simple_models(seed):
-        if "boosting" in name or (examples.inputs.shape[1] > MOST_LINEAR and "regression" in name):
+    for name, model in output.simple_models(seed, texts=examples.are_texts):
+        is_wide = examples.inputs.shape[1] > MOST_LINEAR and not examples.are_texts
+        if "boosting" in name or (is_wide and "regression" in name):
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a simple model that has not converged is still a simple model
@@ -81,18 +84,36 @@ def classifiers(seed: int, wrap: Callable[[Any], Any] = lambda model: model) -> 
     yield "gradient boosting", wrap(ensemble.HistGradientBoostingClassifier(random_state=seed))
 
 
-def classifiers_of_labels(seed: int) -> Iterator[tuple[str, Any]]:
+def text_classifiers(wrap: Callable[[Any], Any] = lambda model: model) -> Iterator[tuple[str, Any]]:
+    """Yields the models of classes of texts by name; `wrap` adapts one to several labels."""
+    import_sklearn()
+    from sklearn import calibration, linear_model, svm
+
+    yield "TF-IDF, logistic regression", wrap(linear_model.LogisticRegression(C=10, max_iter=1000))
+    yield "TF-IDF, linear SVC", wrap(calibration.CalibratedClassifierCV(svm.LinearSVC(C=0.5), cv=3))
+
+
+def text_regressors() -> Iterator[tuple[str, Any]]:
+    """Yields the models of values of texts by name."""
+    import_sklearn()
+    from sklearn import linear_model
+
+    yield "TF-IDF, ridge regression", linear_model.Ridge()
+
+
+def classifiers_of_labels(seed: int, *, texts: bool = False) -> Iterator[tuple[str, Any]]:
     """Yields the models of several labels by name."""
     from sklearn import multioutput
 
-    yield from classifiers(seed, multioutput.MultiOutputClassifier)
+    wrap = multioutput.MultiOutputClassifier
+    yield from text_classifiers(wrap) if texts else classifiers(seed, wrap)
 
 
 def class_scores(model: Any, inputs: Array, classes: int) -> Array:
     """Returns the probabilities `(n, classes)` of a fitted classifier; 0 for a class without training examples."""
     import numpy as np
 
-    scores = np.zeros((len(inputs), classes), dtype="float32")
+    scores = np.zeros((inputs.shape[0], classes), dtype="float32")
     scores[:, model.classes_] = model.predict_proba(inputs)
     return scores
 
@@ -112,7 +133,7 @@ def values(model: Any, inputs: Array) -> Array:
     """Returns the values `(n, targets)` of a fitted regressor."""
     import numpy as np
 
-    return np.asarray(model.predict(inputs), dtype="float32").reshape(len(inputs), -1)
+    return np.asarray(model.predict(inputs), dtype="float32").reshape(inputs.shape[0], -1)
 
 
 def _positive_probability(shares: Array, classes: Array) -> Array:

@@ -51,8 +51,8 @@ class Values(OutputType):
             return "none", None
         return "always the mean", np.tile(np.array(means, dtype="float32"), (examples, 1))
 
-    def simple_models(self, seed: int) -> Iterator[tuple[str, Any]]:
+    def simple_models(self, seed: int, *, texts: bool = False) -> Iterator[tuple[str, Any]]:
         """Yields regressors."""
-        from dlcli.tasks.simple_models import regressors
+        from dlcli.tasks.simple_models import regressors, text_regressors
 
-        yield from regressors(seed)
+        yield from text_regressors() if texts else regressors(seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from dlcli.runs.checks import SimpleModel, SimpleModels
 from dlcli.runtime.helper_process import submit
 from dlcli.score.baseline import fit_targets, model_rows
 from dlcli.score.outcome import read_outcome
+from dlcli.score.text_rows import has_texts
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks.simple_models import SimpleExamples, quick_answers
 
@@ -36,7 +38,7 @@ def simple_models(experiment: Experiment, splits: Splits, run: RunFolder) -> Sim
     if outcome.scores is None or len(train) < 10:
         return None
     own_answers = outcome.scores[places]
-    train_rows, scored_rows = model_rows(train, scored)
+    train_rows, scored_rows = model_rows(experiment, train, scored)
     rows = [
         _compared(name, answers, own_answers, scored.targets, experiment)
         for name, answers in _answers(experiment, splits, train_rows, train.targets, scored_rows)
@@ -50,11 +52,10 @@ def simple_models(experiment: Experiment, splits: Splits, run: RunFolder) -> Sim
     )
 
 
-def _answers(
-    experiment: Experiment, splits: Splits, train: Array, targets: Array, scored_rows: Array
-) -> list[tuple[str, Array]]:
+def _answers(experiment: Experiment, splits: Splits, train: Any, targets: Array, scored_rows: Any) -> list[tuple[str, Array]]:
     """Returns the name and the scores of each simple model, which the helper process fits if there is one."""
-    examples = SimpleExamples(train, fit_targets(targets, splits.task), scored_rows, splits.classes)
+    texts = has_texts(splits.train.inputs)
+    examples = SimpleExamples(train, fit_targets(targets, splits.task), scored_rows, splits.classes, are_texts=texts)
     return submit(quick_answers, splits.task.output, experiment.seed, examples).result()
 
 
