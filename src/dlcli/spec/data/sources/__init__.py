@@ -14,8 +14,11 @@ from dlcli.spec.data.sources.image_table import ImageTable
 from dlcli.spec.data.sources.npz import Npz
 from dlcli.spec.data.sources.parquet import Parquet
 from dlcli.spec.data.sources.playground import Playground
+from dlcli.spec.data.sources.text_folder import TextFolder
 from dlcli.spec.data.sources.tfds import Tfds
 
 __all__ = ["Examples", "Facts", "Opened", "Request", "Source", "SourceSpec"]
 
-Source = Annotated[Builtin | Playground | Tfds | Folder | ImageTable | Csv | Parquet | Huggingface | Npz, OneOf("Source")]
+Source = Annotated[
+    Builtin | Playground | Tfds | Folder | ImageTable | TextFolder | Csv | Parquet | Huggingface | Npz, OneOf("Source")
+]

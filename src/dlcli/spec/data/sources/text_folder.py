@@ -1,0 +1,234 @@
+"""A folder of texts, one sub-folder or one file a class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from dlcli.errors import DataError
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, composed, file_bytes, label_notes
+from dlcli.spec.data.sources.column_kinds import TEXT
+from dlcli.spec.data.sources.file_tree import Tree, listing, walk
+from dlcli.spec.data.sources.part_names import SPLITS, part_of
+from dlcli.spec.paths import FilePath
+from dlcli.tasks import Task, names_of
+from dlcli.visible import listed
+
+COLUMN = "text"
+"""The name of the model's input."""
+_MOST_NAMED = 10
+
+
+def is_text_file(path: str) -> bool:
+    """Whether a file is a text by its name."""
+    return path.lower().endswith(".txt")
+
+
+@dataclass
+class TextLayout:
+    """The files of each class.
+
+    Attributes:
+        files: by part and class, the paths of the texts, sorted.
+        ignored: other files.
+        faults: what is wrong, as (field, message).
+    """
+
+    files: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    ignored: Tree = field(default_factory=Tree)
+    faults: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the training part, in order."""
+        return tuple(sorted(self.files.get("train", {})))
+
+
+class TextFolder(SourceSpec):
+    """Class folders of text files (`.txt`, UTF-8), or folders such as `train` and `test` that contain class folders.
+
+    With `lines`, each line of a file is a text, and a class may also be a file: `positive.txt`, `negative.txt`. Texts without
+    a letter are examples too; empty lines are not. Hidden files are ignored, other files are ignored and counted.
+    """
+
+    has_files: ClassVar[bool] = True
+    kind: Literal["text_folder"]
+    path: FilePath = Field(description="Folder of the texts.")
+    lines: bool = Field(default=False, description="Whether each line is a text; otherwise each file is.")
+
+    def facts(self, task: Task) -> Facts:
+        """Returns the classes and the splits of the folder."""
+        try:
+            layout = self.layout()
+        except DataError:  # `faults` reports it
+            return Facts(columns=True, texts=True)
+        names, parts = layout.classes, layout.files
+        tasks = names_of(reads_columns=False)
+        return Facts(None, len(names) or None, names, tasks, "validation" in parts, "test" in parts, columns=True, texts=True)
+
+    def layout(self) -> TextLayout:
+        """Returns the files of each class in each part.
+
+        Raises:
+            DataError: a folder cannot be read.
+        """
+        level, layout = listing(self.path), TextLayout()
+        parts = _parts_of(level.folders)
+        for part, path in parts.items():
+            layout.files[part] = self._classes_in(path, layout)
+        if parts:
+            layout.ignored.others += level.files
+        else:
+            layout.files["train"] = self._classes_in(self.path, layout)
+        layout.faults += _faults_of(self.path, layout)
+        return layout
+
+    def _classes_in(self, folder: str, layout: TextLayout) -> dict[str, list[str]]:
+        """Returns the texts of each class below the folder of a part."""
+        level, classes = listing(folder), dict[str, list[str]]()
+        for name, path in level.folders.items():
+            tree = walk(path, is_text_file)
+            classes[composed(name)] = tree.files
+            tree.files = []
+            layout.ignored.add(tree)
+        for path in level.files:
+            if self.lines and is_text_file(path):
+                classes.setdefault(composed(Path(path).stem), []).append(path)
+            else:
+                layout.ignored.others.append(path)
+        return classes
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yields a missing folder, and class folders that cannot be determined."""
+        if not Path(self.path).is_dir():
+            yield "path", f"{self.path} is a file, not a folder" if Path(self.path).exists() else f"no folder {self.path}"
+            return
+        try:
+            yield from self.layout().faults
+        except DataError as error:
+            yield "path", str(error)
+
+    def stored_bytes(self) -> int | None:
+        """Returns the size of the texts."""
+        try:
+            return file_bytes(path for classes in self.layout().files.values() for files in classes.values() for path in files)
+        except DataError:
+            return None
+
+    def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> TextFolder:
+        """Returns the same for another folder."""
+        return self.model_copy(update={"path": path})
+
+    def open(self, request: Request) -> Opened:
+        """Returns the texts of every part in the order of their paths.
+
+        Raises:
+            DataError: the folder has `faults`, or files cannot be decoded.
+        """
+        for _, message in self.faults():
+            raise DataError(message)
+        layout, reader = self.layout(), _Reader(self.path, self.lines)
+        parts = {
+            part: self._examples(layout.files[part], layout.classes, reader, request) for part in SPLITS if part in layout.files
+        }
+        reader.refuse_undecodable()
+        notes = (*layout.ignored.notes(), *reader.notes(), *label_notes(layout.classes))
+        return Opened(parts, layout.classes, notes)
+
+    def _examples(self, files: Mapping[str, list[str]], classes: Sequence[str], reader: _Reader, request: Request) -> Examples:
+        import numpy as np
+
+        from dlcli.runtime.inputs import TableColumns
+
+        texts, ids, numbers = list[str](), list[str](), list[int]()
+        for number, name in enumerate(classes):
+            for path in files.get(name, ()):
+                for text_id, text in reader.read(path):
+                    texts.append(text)
+                    ids.append(text_id)
+                    numbers.append(number)
+        column = np.array([*texts, None], dtype=object)[:-1]  # texts of one length would become an array of characters
+        return Examples(TableColumns({COLUMN: column}, {COLUMN: TEXT}), np.array(numbers, dtype="int64"), ids)
+
+
+class _Reader:
+    """Reads texts, and remembers the files that are not UTF-8 and how many lines are empty."""
+
+    def __init__(self, root: str, lines: bool) -> None:
+        self._root, self._lines = root, lines
+        self._undecodable, self._empty_lines = list[str](), 0
+
+    def read(self, path: str) -> Iterator[tuple[str, str]]:
+        """Yields the id and the text of each example of a file."""
+        name = Path(os.path.relpath(path, self._root)).as_posix()
+        try:
+            text = read_text(path)
+        except DataError as error:
+            self._undecodable.append(str(error))
+            return
+        if not self._lines:
+            yield name, text
+            return
+        for number, line in enumerate(text.splitlines(), start=1):
+            if line.strip():
+                yield f"{name}:{number}", line
+            else:
+                self._empty_lines += 1
+
+    def refuse_undecodable(self) -> None:
+        """Raises DataError if files could not be read, with the first of them by name."""
+        if self._undecodable:
+            count = len(self._undecodable)
+            first = "; ".join(self._undecodable[:_MOST_NAMED]) + ("; ..." if count > _MOST_NAMED else "")
+            raise DataError(f"{count:,} text file{'' if count == 1 else 's'} cannot be read: {first}")
+
+    def notes(self) -> Iterator[str]:
+        """Yields how many empty lines were ignored."""
+        if self._empty_lines:
+            yield f"ignored {self._empty_lines:,} empty line{'' if self._empty_lines == 1 else 's'}"
+
+
+def read_text(path: str) -> str:
+    """Returns the text of a file in UTF-8, without a byte order mark.
+
+    Raises:
+        DataError: the file cannot be read, or is not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 at byte {error.start}; convert it, for example by `iconv`") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+
+
+def _parts_of(folders: Mapping[str, str]) -> dict[str, str]:
+    """Returns the folder of each part, if the names of all folders are those of different parts; `eval` is the test part."""
+    parts: dict[str, str] = {}
+    for name, path in folders.items():
+        part = part_of(name)
+        if part is None:
+            return {}
+        parts.setdefault("test" if part[0] == "evaluation" else part[0], path)
+    return parts if len(parts) == len(folders) else {}
+
+
+def _faults_of(folder: str, layout: TextLayout) -> Iterator[tuple[str, str]]:
+    train = layout.files.get("train", {})
+    if "train" not in layout.files:
+        yield "path", f"{folder} has no folder of training texts; it has {listed(sorted(layout.files))}"
+    elif not train:
+        texts = sum(map(is_text_file, layout.ignored.others))
+        remedy = "; if each file is a class and each of its lines a text, set `data.source.lines: true`" if texts else ""
+        yield "path", f"{folder} holds no class folders: texts belong in one folder for each class{remedy}"
+    for name, files in sorted(train.items()):
+        if not files:
+            yield "path", f"{folder}: no .txt file in the class folder {name!r}"
+    for part, classes in layout.files.items():
+        if unknown := sorted(classes.keys() - train.keys()):
+            yield "path", f"{folder}: the training texts have no class {unknown[0]!r}, which the {part} texts have"
