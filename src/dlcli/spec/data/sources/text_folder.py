@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from dlcli.errors import DataError
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, composed, file_bytes, label_notes
@@ -49,8 +51,21 @@ class TextLayout:
         return tuple(sorted(self.files.get("train", {})))
 
 
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _encoding(value: str) -> str:
+    from dlcli.spec.data.sources.table.files import encoding_fault
+
+    fault = "is for tables" if value == "auto" else encoding_fault(value)
+    if fault:
+        raise PydanticCustomError("encoding", "{found} {fault}", {"found": repr(value), "fault": fault})
+    return value
+
+
 class TextFolder(SourceSpec):
-    """Class folders of text files (`.txt`, UTF-8), or folders such as `train` and `test` that contain class folders.
+    """Class folders of text files (`.txt`), or folders such as `train` and `test` that contain class folders.
 
     With `lines`, each line of a file is a text, and a class may also be a file: `positive.txt`, `negative.txt`. Texts without
     a letter are examples too; empty lines are not. Hidden files are ignored, other files are ignored and counted.
@@ -60,6 +75,12 @@ class TextFolder(SourceSpec):
     kind: Literal["text_folder"]
     path: FilePath = Field(description="Folder of the texts.")
     lines: bool = Field(default=False, description="Whether each line is a text; otherwise each file is.")
+    encoding: Annotated[list[Annotated[str, AfterValidator(_encoding)]], BeforeValidator(_as_list), Field(min_length=1)] = (
+        Field(
+            default=["utf-8"],
+            description="Text encoding, or several that are tried in order for each file: `[utf-8, latin-1]`.",
+        )
+    )
 
     def facts(self, task: Task) -> Facts:
         """Returns the classes and the splits of the folder."""
@@ -132,7 +153,7 @@ class TextFolder(SourceSpec):
         """
         for _, message in self.faults():
             raise DataError(message)
-        layout, reader = self.layout(), _Reader(self.path, self.lines)
+        layout, reader = self.layout(), _Reader(self.path, self.lines, self.encoding)
         parts = {
             part: self._examples(layout.files[part], layout.classes, reader, request) for part in SPLITS if part in layout.files
         }
@@ -157,20 +178,22 @@ class TextFolder(SourceSpec):
 
 
 class _Reader:
-    """Reads texts, and remembers the files that are not UTF-8 and how many lines are empty."""
+    """Reads texts, and remembers the files that cannot be decoded and how many lines are empty."""
 
-    def __init__(self, root: str, lines: bool) -> None:
-        self._root, self._lines = root, lines
-        self._undecodable, self._empty_lines = list[str](), 0
+    def __init__(self, root: str, lines: bool, encodings: Sequence[str]) -> None:
+        self._root, self._lines, self._encodings = root, lines, encodings
+        self._undecodable, self._empty_lines, self._others = list[str](), 0, Counter[str]()
 
     def read(self, path: str) -> Iterator[tuple[str, str]]:
         """Yields the id and the text of each example of a file."""
         name = Path(os.path.relpath(path, self._root)).as_posix()
         try:
-            text = read_text(path)
+            text, encoding = read_text(path, self._encodings)
         except DataError as error:
             self._undecodable.append(str(error))
             return
+        if encoding != self._encodings[0]:
+            self._others[encoding] += 1
         if not self._lines:
             yield name, text
             return
@@ -188,23 +211,34 @@ class _Reader:
             raise DataError(f"{count:,} text file{'' if count == 1 else 's'} cannot be read: {first}")
 
     def notes(self) -> Iterator[str]:
-        """Yields how many empty lines were ignored."""
+        """Yields how many files have another encoding than the first one, and how many empty lines were ignored."""
+        for encoding, count in self._others.items():
+            yield f"read {count:,} text file{'' if count == 1 else 's'} as {encoding}"
         if self._empty_lines:
             yield f"ignored {self._empty_lines:,} empty line{'' if self._empty_lines == 1 else 's'}"
 
 
-def read_text(path: str) -> str:
-    """Returns the text of a file in UTF-8, without a byte order mark.
+def read_text(path: str, encodings: Sequence[str] = ("utf-8",)) -> tuple[str, str]:
+    """Returns the text of a file without a byte order mark, and its encoding: the first that can decode it.
 
     Raises:
-        DataError: the file cannot be read, or is not UTF-8.
+        DataError: the file cannot be read or decoded.
     """
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 at byte {error.start}; convert it, for example by `iconv`") from None
+        content = Path(path).read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
+    for encoding in encodings:
+        try:
+            return content.decode(encoding).removeprefix("\ufeff"), encoding
+        except UnicodeDecodeError:
+            continue
+    try:
+        content.decode(encodings[0])
+    except UnicodeDecodeError as error:
+        remedy = "; set `data.source.encoding: [utf-8, latin-1]`, or convert it" if list(encodings) == ["utf-8"] else ""
+        raise DataError(f"{path}: not {' or '.join(encodings)} at byte {error.start}{remedy}") from None
+    raise AssertionError("the first encoding cannot decode the file")
 
 
 def _parts_of(folders: Mapping[str, str]) -> dict[str, str]:
