@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 from dlcli.spec.base import KerasSpec, Spec, dump, keras_attribute
 from dlcli.spec.data.data import Data, ImageSettings
 from dlcli.spec.data.split import SplitSettings
+from dlcli.spec.data.text import TextSettings
 from dlcli.spec.document import parse_value
 from dlcli.spec.experiment import Experiment, Hardware, Training
 from dlcli.spec.load import to_yaml
@@ -53,7 +54,7 @@ DIFFERENCES = {
     ("InverseTimeDecay", "decay_steps"): (REQUIRED, None),
     ("PolynomialDecay", "decay_steps"): (REQUIRED, None),
 }
-SECTIONS = [Experiment, Data, SplitSettings, ImageSettings, Training, Stage, Features, Hardware, Output, Blocks]
+SECTIONS = [Experiment, Data, SplitSettings, ImageSettings, TextSettings, Training, Stage, Features, Hardware, Output, Blocks]
 
 
 def _keras_defaults(member: type[KerasSpec]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 from dlcli.spec.base import OneOf, Spec, dump, kinds_of, meaning, needs_fields
 from dlcli.spec.data.data import Data, ImageSettings
 from dlcli.spec.data.split import SplitSettings
+from dlcli.spec.data.text import TextSettings
 from dlcli.spec.experiment import Experiment, Hardware, Resources, Training
 from dlcli.spec.load import json_schema
 from dlcli.spec.model.models import Blocks
@@ -39,6 +40,7 @@ _SECTIONS: list[tuple[str, type[Spec]]] = [
     ("data", Data),
     ("data.split", SplitSettings),
     ("data.image", ImageSettings),
+    ("data.text", TextSettings),
     ("output", Output),
     ("training", Training),
     ("training.stages", Stage),
