@@ -27,6 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_rows(folder / "rows.npz")
     save_images(folder / "images.npz")
     save_series(folder / "series.npz")
+    save_series(folder / "steps.npz")
     save_volumes(folder / "volumes.npz")
     return folder
 
@@ -125,6 +126,18 @@ NETS = {
         "{kind: activation, activation: silu}",
         "{kind: dropout, rate: 0.1}",
         "{kind: maxout, units: 6}",
+    ),
+    "steps": (
+        "{kind: dense, units: 8}",
+        "{kind: position_embedding}",
+        "{kind: sine_position_encoding}",
+        "{kind: spatial_dropout1d, rate: 0.05}",
+        "{kind: branches, branches: [[], [attention]]}",
+        "{kind: multi_head_attention, num_heads: 2, key_dim: 4}",
+        "{kind: transformer_encoder, intermediate_dim: 8, num_heads: 2, normalize_first: true}",
+        "{kind: bidirectional, layer: {kind: lstm, units: 4, return_sequences: true}}",
+        "{kind: gru, units: 8, return_sequences: true}",
+        "{kind: branches, branches: [[{kind: simple_rnn, units: 4}], [attention_pooling]]}",
     ),
 }
 

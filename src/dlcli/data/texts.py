@@ -128,7 +128,7 @@ def _notes(name: str, facts: TextFacts, settings: TextSettings) -> list[str]:
             f"{remedy if settings.split == 'whitespace' else ''}"
         )
     if empty := sum(part.empty for part in facts.parts.values()):
-        notes.append(f"note: `{name}`: {empty:,} texts have no token")
+        notes.append(f"note: `{name}`: {empty:,} text{' has' if empty == 1 else 's have'} no token")
     return notes
 
 

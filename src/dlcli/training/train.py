@@ -221,7 +221,8 @@ def _record_precision(run: RunFolder, experiment: Experiment) -> None:
 def _tell_data(splits: Splits, log: Log) -> None:
     counts = {name: len(examples) for name, examples in splits.by_name.items()}
     sizes = sizes_in_words(counts, shared=splits.test_is_validation)
-    shape = f"shape {splits.shape}" if splits.shape else f"{len(splits.train.inputs.columns)} columns"
+    columns = len(splits.train.inputs.columns)
+    shape = f"shape {splits.shape}" if splits.shape else f"{columns} column{'' if columns == 1 else 's'}"
     classes = f", {len(splits.classes)} classes" if splits.task.output.strata(splits.train.targets) is not None else ""
     log(f"data: {sizes}; {shape}{classes}")
     for line in splits.lines:

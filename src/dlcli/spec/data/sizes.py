@@ -27,7 +27,7 @@ def examples_in_words(count: int, shape: Sequence[int] | None, *, images: bool, 
     """
     plural = "" if count == 1 else "s"
     if shape is None:
-        return f"{count:,} row{plural} of {columns:,} columns"
+        return f"{count:,} row{plural} of {columns:,} column{'' if columns == 1 else 's'}"
     if len(shape) == 1:
         return f"{count:,} row{plural} of {shape[0]:,} numbers"
     return f"{count:,} {'image' if images else 'array'}{plural} of {'x'.join(map(str, shape))}"

@@ -1,0 +1,136 @@
+"""Trainings on columns of texts: what is learned, what the saved model takes, and that an interruption changes no bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli.killing import assert_same_bits
+from conftest import run_plain
+from trainings import losses, trained, write_spec
+
+from dlcli.errors import DataError, SpecError
+from dlcli.runs import RunFolder
+from dlcli.runtime.keras_file import load_keras_file
+from dlcli.spec.load import load
+from training.test_resume import Stopping, gone_on, stopped
+
+GOOD, BAD = ("lovely", "superb", "charming"), ("awful", "dull", "tedious")
+MODEL = "{kind: sequence, embedding: {kind: trained, output_dim: 8}, layers: [%s]}"
+LSTM = "{kind: bidirectional, layer: {kind: lstm, units: 4, dropout: 0.2}}, {kind: dropout, rate: 0.2}"
+TRANSFORMER = (
+    "position_embedding, {kind: transformer_encoder, intermediate_dim: 8, num_heads: 2, dropout: 0.2}, global_max_pooling1d"
+)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Reviews whose title and number decide together, with quoted line breaks, gaps and other languages."""
+    random, path = np.random.default_rng(0), tmp_path_factory.mktemp("texts") / "reviews.csv"
+    rows = ["title,body,stars,place,label"]
+    for number in range(90):
+        is_good = number % 2 == 0
+        title = random.choice(GOOD if is_good else BAD)
+        body = "" if number == 7 else f'"a film, by\n{random.choice(["Größe", "電影", "someone"])} {number}"'
+        rows.append(f"the {title} one,{body},{random.integers(1, 5)},{random.choice(['here', 'there'])},{int(is_good)}")
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def spec(table: Path, layers: str, name: str = "texts", text: str = "[title, body]", **fields: str) -> Path:
+    source = f"{{kind: csv, path: {table}, target: label, text: {text}}}"
+    fields = {"training": "epochs: 4, optimizer: {kind: adam, learning_rate: 0.02}", "data": "batch_size: 16", **fields}
+    return write_spec(table.parent, source, task="binary", model=MODEL % layers, name=name, **fields)
+
+
+@pytest.fixture(scope="module")
+def run(table: Path) -> RunFolder:
+    return trained(spec(table, LSTM))
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_texts_numbers_and_categories_are_learned_together(run: RunFolder) -> None:
+    assert losses(run)[-1] < 0.5 * losses(run)[0]
+    assert {fact["name"]: fact["became"] for fact in run.data()["column_facts"]} == {
+        "title": "text", "body": "text", "stars": "number", "place": "category", "label": "target",
+    }  # fmt: skip
+    log = run.log_path.read_text(encoding="utf-8")
+    assert "text: `title`: 8 tokens in the vocabulary; unknown tokens: 0.0 % (train)" in log
+    assert "note: `body`: 1 text has no token" in log
+
+
+def test_the_vocabulary_is_that_of_the_training_split_and_the_length_is_resolved(run: RunFolder, table: Path) -> None:
+    model = load_keras_file(run.model_path)
+    vocabulary = next(layer for layer in model.layers if layer.name == "body_tokens").get_vocabulary()
+    held_out = {name.rpartition("/")[2] for name, split in run.split().items() if split != "train"}
+    assert held_out
+    assert not held_out & set(vocabulary)
+    assert run.experiment().data.text.max_length == 5
+
+
+def test_the_saved_model_takes_texts_in_plain_keras(run: RunFolder) -> None:
+    code = (
+        "import sys, numpy as np, keras, tensorflow as tf\n"
+        "model = keras.saving.load_model(sys.argv[1], compile=False)\n"
+        "rows = {'title': [['the superb one'], ['the awful one']], 'body': [['a film'], ['']], 'place': [['here'], ['here']]}\n"
+        "rows = {name: tf.constant(values) for name, values in rows.items()} | {'stars': tf.constant([[3.0], [3.0]])}\n"
+        "print(*model(rows).numpy().ravel())\n"
+    )
+    good, bad = map(float, run_plain(code, run.model_path).split())
+    assert good > 0.5 > bad
+
+
+@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.parametrize("layers", [LSTM, TRANSFORMER], ids=["lstm", "transformer"])
+def test_a_killed_training_on_texts_ends_with_the_same_bits(table: Path, layers: str) -> None:
+    path = spec(table, layers, name="killed", training="epochs: 2")
+    whole = trained(path)
+    killed = stopped(path, Stopping(step=6))
+    gone_on(killed)
+    assert_same_bits(killed, whole)
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_vectors_of_a_file_are_the_initial_weights(table: Path) -> None:
+    words = ("the", "one", *GOOD, *BAD)
+    lines = [f"{word} {place} {-place} 1" for place, word in enumerate(words)]
+    (table.parent / "vectors.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    model = (
+        "{kind: sequence, embedding: {kind: pretrained, path: vectors.txt, trainable: false, stddev: null}, layers: kim_cnn}"
+    )
+    path = spec(
+        table, "flatten", name="vectors", text="[title]", training="epochs: 1", data="batch_size: 16, text: {max_length: 5}"
+    )
+    path.write_text(path.read_text(encoding="utf-8").replace(MODEL % "flatten", model), encoding="utf-8")
+    run = trained(path)
+    saved = load_keras_file(run.model_path)
+    vocabulary = next(layer for layer in saved.layers if layer.name == "title_tokens").get_vocabulary()
+    inner = next(layer for layer in saved.layers if hasattr(layer, "layers"))
+    rows = np.asarray(inner.get_layer("title_embedding").get_weights()[0])
+    for place, word in enumerate(vocabulary[2:], start=2):
+        np.testing.assert_array_equal(rows[place], [words.index(word), -words.index(word), 1])
+
+
+def test_wrong_specs_of_texts_are_refused_with_their_place(table: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        load(write_spec(table.parent, f"{{kind: csv, path: {table}, target: label, text: [titel]}}", task="binary", name="w1"))
+    text = str(caught.value)
+    assert "data.source.text: the file has no column `titel`; did you mean `title`?" in text
+    assert "data.source.text: `model.kind: mlp` does not read texts; use `model.kind: sequence`" in text
+    with pytest.raises(SpecError, match=r"model: `sequence` needs columns of texts"):
+        load(spec(table, "flatten", name="w2", text="[]"))
+    with pytest.raises(SpecError, match=r"model\.layers\.0: `reshape` cannot take sequences of different lengths"):
+        load(spec(table, "{kind: reshape, target_shape: [-1]}", name="w3"))
+
+
+def test_texts_without_a_token_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"!!!,{place % 2}\n" for place in range(40)), encoding="utf-8")
+    path = write_spec(
+        tmp_path,
+        f"{{kind: csv, path: {tmp_path / 'rows.csv'}, target: label, text: [text]}}",
+        task="binary",
+        model=MODEL % "flatten",
+    )
+    with pytest.raises(DataError, match="column `text`: no training text has a token"):
+        trained(path)
