@@ -40,7 +40,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def spec(table: Path, layers: str, name: str = "texts", text: str = "[title, body]", **fields: str) -> Path:
     source = f"{{kind: csv, path: {table}, target: label, text: {text}}}"
-    fields = {"training": "epochs: 4, optimizer: {kind: adam, learning_rate: 0.02}", "data": "batch_size: 16", **fields}
+    fields = {"training": "epochs: 6, optimizer: {kind: adam, learning_rate: 0.02}", "data": "batch_size: 16", **fields}
     return write_spec(table.parent, source, task="binary", model=MODEL % layers, name=name, **fields)
 
 
@@ -77,7 +77,7 @@ def test_the_saved_model_takes_texts_in_plain_keras(run: RunFolder) -> None:
         "rows = {name: tf.constant(values) for name, values in rows.items()} | {'stars': tf.constant([[3.0], [3.0]])}\n"
         "print(*model(rows).numpy().ravel())\n"
     )
-    good, bad = map(float, run_plain(code, run.model_path).split())
+    good, bad = map(float, run_plain(code, run.model_path, cwd=run.path).stdout.split())
     assert good > 0.5 > bad
 
 

@@ -42,6 +42,7 @@ class Network:
         features: the Keras tensor in `functional` that the head takes.
         encode: the Keras model from raw columns to rows for `functional`; None where inputs are arrays.
         backbone: the layer or model from scaled examples to features; None where the model has none.
+        fixed: the ids of the layers that no stage trains, such as vectors of words with `trainable: false`.
     """
 
     def __init__(
@@ -63,6 +64,8 @@ class Network:
         self._learner = model.learner(self)
         self.whole = model.saved(self)
         self._saves_plain = self.whole is whole
+        # Stages change the flag of every layer, so it is recorded which layers the spec never trains.
+        self.fixed = frozenset(id(layer) for layer in single_layers(self._learner) if not layer.trainable)
 
     def learner(self) -> Any:
         """Returns the Keras model that is compiled and trained, from the batches of the stream to the output."""

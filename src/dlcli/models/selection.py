@@ -52,11 +52,11 @@ def plan_stage(network: Network, stage: Stage) -> Plan:
     for _, layers in body:
         for layer in layers:
             frozen_norm = is_batch_norm(layer) and stage.batch_norm == "freeze"
-            layer.trainable = id(layer) in selected and not frozen_norm
+            layer.trainable = id(layer) in selected and not frozen_norm and id(layer) not in network.fixed
             if isinstance(layer, BackboneLayer):
                 layer.inference_mode = stage.batch_norm == "freeze" or id(layer) not in selected
     for layer in head:
-        layer.trainable = True
+        layer.trainable = id(layer) not in network.fixed
     selects_layers = isinstance(stage.train, dict)  # `all` trains the head where the body has no weights, as in a perceptron
     if selects_layers and not any(moving_variables(layer) for _, layers in body for layer in layers):
         raise RunFailed(f"stage {stage.name}: {words_of(stage.train)}: none of these layers has trainable weights")
