@@ -64,8 +64,10 @@ class Network:
         self._learner = model.learner(self)
         self.whole = model.saved(self)
         self._saves_plain = self.whole is whole
-        # Stages change the flag of every layer, so it is recorded which layers the spec never trains.
-        self.fixed = frozenset(id(layer) for layer in single_layers(self._learner) if not layer.trainable)
+        # Stages change the flag of every layer, so it is recorded which layers the spec never trains. Those of a backbone have
+        # the flags of their file, which decide nothing.
+        layers = [] if backbone is not None else single_layers(self._learner)
+        self.fixed = frozenset(id(layer) for layer in layers if not layer.trainable)
 
     def learner(self) -> Any:
         """Returns the Keras model that is compiled and trained, from the batches of the stream to the output."""
