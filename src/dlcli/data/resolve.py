@@ -137,6 +137,7 @@ def _monitored(experiment: Experiment, splits: Splits) -> Experiment:
 def _refuse_misfit(experiment: Experiment, splits: Splits) -> None:
     _refuse_unfit_data(experiment.model, splits)
     if splits.shape is None:
+        _refuse_short_texts(experiment)
         return
     for keys, augmentation in listed_augmentations(experiment):
         if fault := fault_of_shape(augmentation, splits.shape):
@@ -149,6 +150,18 @@ def _refuse_misfit(experiment: Experiment, splits: Splits) -> None:
         is_grey = isinstance(source, Npz) and len(splits.shape) == 2
         remedy = "; for grey images, save array[..., None]" if is_grey else ""
         raise RunFailed(f"{place}: {error} (the data's examples have shape {splits.shape}{remedy})") from None
+
+
+def _refuse_short_texts(experiment: Experiment) -> None:
+    """Raises RunFailed if a layer cannot take texts of the resolved length."""
+    length = experiment.data.text.max_length
+    if length == "auto":
+        return
+    try:
+        experiment.model.check_texts(length)
+    except ShapeError as error:
+        place = ".".join(map(str, ("model", *error.place)))
+        raise RunFailed(f"{place}: {error} (a text has {length} tokens: `data.text.max_length`)") from None
 
 
 def _refuse_unfit_data(model: ModelSpec, splits: Splits) -> None:

@@ -177,6 +177,9 @@ class ModelSpec(Spec):
         """Returns every layer before the output, with its place below `model`, for examples of this shape."""
         raise NotImplementedError
 
+    def check_texts(self, max_length: int) -> None:
+        """Raises ShapeError if a layer cannot take texts of so many tokens."""
+
     def output_shape(self, shape: Shape) -> Shape:
         """Returns the shape before the output layer; a ShapeError names the layer that cannot be built."""
         return stack_shape(self.stack(shape), shape)

@@ -1,5 +1,7 @@
 """How a `sequence` model turns tokens into vectors."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -12,6 +14,15 @@ class EmbeddingSpec(Spec):
     """How tokens become vectors."""
 
     kind: str
+
+    @property
+    def channels(self) -> int | None:
+        """The size of the vectors; None if a file decides it."""
+        return None
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yields what is wrong with its files, as (field, message)."""
+        yield from ()
 
     def apply(self, tokens: Any, vocabulary: list[str], name: str) -> Any:
         """Returns vectors `(batch, steps, channels)` of tokens.
@@ -29,6 +40,11 @@ class TrainedEmbedding(EmbeddingSpec):
 
     kind: Literal["trained"]
     output_dim: Count = Field(default=64, description="Size of the vectors.")
+
+    @property
+    def channels(self) -> int:
+        """The size of the vectors."""
+        return self.output_dim
 
     def apply(self, tokens: Any, vocabulary: list[str], name: str) -> Any:
         """Returns learned vectors."""
@@ -50,6 +66,11 @@ class PretrainedEmbedding(EmbeddingSpec):
     stddev: Positive | None = Field(
         default=0.1, description="Standard deviation of the values after scaling; `null`: the values of the file."
     )
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yields a missing file."""
+        if not Path(self.path).is_file():
+            yield "path", f"{self.path} is a folder, not a file" if Path(self.path).is_dir() else f"no file {self.path}"
 
     def apply(self, tokens: Any, vocabulary: list[str], name: str) -> Any:
         """Returns the vectors of the file, as initial values if they are trained."""

@@ -9,7 +9,7 @@ from dlcli.spec.base import Shape
 from dlcli.spec.model.base import Change, ModelSpec, chain_or_none
 from dlcli.spec.model.embeddings import Embedding, TrainedEmbedding
 from dlcli.spec.model.layers import Layer, LayerSpec
-from dlcli.spec.model.layers.composite import chain, masked_chain
+from dlcli.spec.model.layers.composite import chain, chain_shape, masked_chain
 from dlcli.spec.model.layers.pooling import GlobalMaxPooling1D
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class SequenceModel(ModelSpec):
         for place, layer in enumerate(self.layers):
             if layer.rank != 1 and (kind := layer.fault_of_padding()):
                 yield ("layers", place), f"`{kind}` cannot take sequences of different lengths; put it into `head`"
+        for field, message in self.embedding.faults():
+            yield ("embedding", field), message
 
     def faults_of_rows(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Yields that rows of numbers have no steps."""
@@ -98,6 +100,11 @@ class SequenceModel(ModelSpec):
         if end is not None and len(end) == 2:
             stack.append((GlobalMaxPooling1D(kind="global_max_pooling1d"), ()))
         return [*stack, *((layer, ("head", place)) for place, layer in enumerate(self.head))]
+
+    def check_texts(self, max_length: int) -> None:
+        """Raises ShapeError if a layer cannot take texts of so many tokens, such as a window that is longer than they are."""
+        if self.embedding.channels is not None:
+            chain_shape(list(self.layers), (max_length, self.embedding.channels), ("layers",))
 
     def of_columns(self, columns: "EncodedColumns", rows: Any) -> Any:
         """Returns the output for a table with columns of texts."""

@@ -260,8 +260,20 @@ def _wide_words(counts: Counter[Any], name: str, rows: str) -> str:
     """Returns how many values a column has, and what keeps it from being a number."""
     filled = Counter({value: count for value, count in counts.items() if value != ""})
     dates = sum(count for value, count in filled.items() if is_date(value)) > 0.9 * filled.total()
-    hint = f" ({IMAGES})" if names_images(filled) else f" ({dates_hint(name)})" if dates else number_hint(name, filled)
+    if names_images(filled):
+        hint = f" ({IMAGES})"
+    elif dates:
+        hint = f" ({dates_hint(name)})"
+    elif _are_texts(filled):
+        hint = f" (`data.source.text: [{in_yaml([name])}]` reads texts as tokens, with `model.kind: sequence`)"
+    else:
+        hint = number_hint(name, filled)
     return f"`{name}` has {len(filled)} different values in {rows}{hint}"
+
+
+def _are_texts(counts: Counter[Any]) -> bool:
+    """Whether most values have at least four words."""
+    return sum(count for value, count in counts.items() if str(value).count(" ") >= 3) > 0.5 * counts.total()
 
 
 def _refuse_wide(source: Csv, counts: dict[str, Counter[Any]], rows: str, path: str) -> None:
