@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,14 +85,18 @@ def open_examples(
     split: dict[str, str] | None,
     revision: int,
     column_kinds: Mapping[str, ColumnKind] | None = None,
+    side_columns: Sequence[str] = (),
 ) -> Opened:
     """Returns the examples of the chosen classes; by the rules of revision 1 if only these find the examples of a split.
+
+    `side_columns` are asked for beside those that the split needs.
 
     Raises:
         DataError: the data cannot be read, or lacks one of the classes.
     """
     data = experiment.data
-    side_columns = _side_columns(experiment) if split is None or data.split.file else ()
+    of_split = _side_columns(experiment) if split is None or data.split.file else ()
+    side_columns = tuple(dict.fromkeys((*of_split, *side_columns)))
     request = Request(experiment.task, data.image, experiment.seed, offline, revision, column_kinds or {}, side_columns)
     opened = open_source(data.source, request)
     if split is not None and revision > 1 and not _names_all(split, opened):

@@ -142,6 +142,7 @@ def open_splits(
     groups: Mapping[str, str] | None = None,
     revision: int = REVISION,
     column_kinds: Mapping[str, ColumnKind] | None = None,
+    side_columns: Sequence[str] = (),
     pixels: Path | None = None,
     log: Log = unreported,
 ) -> Splits:
@@ -154,6 +155,7 @@ def open_splits(
         groups: the group of each example as a run recorded it, by id.
         revision: the revision of the run whose examples are opened again.
         column_kinds: the kinds of columns that this run recorded.
+        side_columns: columns that the examples of a recorded split keep as `Examples.side_columns`.
         pixels: the folder for `data.cache: disk`; None to decode the files each time.
         log: takes the plan for the memory, before the pixels of a file are read.
 
@@ -163,12 +165,15 @@ def open_splits(
     """
     if split is None:
         return _first_splits(experiment, offline=offline, column_kinds=column_kinds, pixels=pixels, log=log)
-    opened = open_examples(experiment, offline=offline, split=split, revision=revision, column_kinds=column_kinds)
+    opened = open_examples(
+        experiment, offline=offline, split=split, revision=revision, column_kinds=column_kinds, side_columns=side_columns
+    )
     refuse_unfit(opened, experiment)
     splits = recorded_splits(opened, split, experiment)
     splits = splits.changed(partial(with_recorded_groups, recorded=groups)) if groups else splits
     notes = note_of_ignored(splits, opened)
-    return _in_memory(experiment, SourceExamples(opened), splits, notes, Survey(), pixels=pixels, first=False)
+    source = SourceExamples(opened)
+    return _in_memory(experiment, source, splits, notes, Survey(), pixels=pixels, first=False, side_columns=side_columns)
 
 
 def _first_splits(
@@ -219,14 +224,22 @@ def _in_memory(
     *,
     pixels: Path | None,
     first: bool,
+    side_columns: Sequence[str] = (),
 ) -> Splits:
-    """Returns the splits with their images decoded as `data.cache` says, and with the facts of the source."""
+    """Returns the splits with their images decoded as `data.cache` says, and with the facts of the source.
+
+    Of the columns beside the inputs only `side_columns` are kept.
+    """
     data, task, opened = experiment.data, experiment.task, source.opened
     splits, image, image_notes = with_value_range(splits, data.image, opened.value_range, first=first)
     memory = MemoryShare(memory_limit(data.cache).share)
     decoded = partial(decoded_examples, survey=survey, memory=memory, cache=data.cache, pixels=pixels)
-    # The columns that decided the split are not needed any more.
-    in_memory = splits.changed(lambda examples: replace(with_targets(decoded(examples), task), side_columns={}))
+
+    def complete(examples: Examples) -> Examples:
+        kept = {name: values for name, values in examples.side_columns.items() if name in side_columns}
+        return replace(with_targets(decoded(examples), task), side_columns=kept)
+
+    in_memory = splits.changed(complete)
     return Splits(
         in_memory.train,
         in_memory.validation,

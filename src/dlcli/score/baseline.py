@@ -25,7 +25,7 @@ from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.inputs import Inputs
 from dlcli.runtime.stream import ordered_batches
-from dlcli.score.intervals import metric_interval
+from dlcli.score.intervals import clustered, group_notes, metric_estimate
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.support import refuse_unsupported
@@ -87,8 +87,10 @@ def baselines(
     rows = []
     for name, model in simple_models(splits.task, experiment.seed):
         log(f"{name}: fitting {len(places):,} examples with {train.shape[1]:,} features")
-        rows.append(_row(name, model, train[places], splits.train.targets[places], scored_inputs, truth, splits, metrics))
+        rows.append(_row(name, model, train[places], splits.train.targets[places], scored_inputs, splits, split, metrics))
     title = title_of(split, shared=split == "test" and splits.test_is_validation)
+    for note in group_notes(splits[split].groups):
+        log(f"note: {note}")
     names = [metric.name for metric in metrics]
     return Baselines(split, len(truth), len(places), names, rows, splits.fingerprint, title)
 
@@ -140,11 +142,12 @@ def _row(
     train: Array,
     labels: Array,
     scored_inputs: Array,
-    truth: Array,
     splits: Splits,
+    split: str,
     metrics: Sequence[MetricSpec],
 ) -> Row:
-    """Fits one model and scores it; an error of scikit-learn becomes the row's reason."""
+    """Fits one model and scores it on a split; an error of scikit-learn becomes the row's reason."""
+    truth, groups = splits[split].targets, splits[split].groups
     began = perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a simple model that has not converged is still a baseline
@@ -153,10 +156,8 @@ def _row(
             scores = splits.task.output.simple_scores(model, scored_inputs, splits.classes)
         except ValueError as error:
             return Row(name, {}, perf_counter() - began, str(error).splitlines()[0])
-    metric_scores = {
-        metric.name: (metric.score(truth, scores, splits.task), metric_interval(metric, truth, scores, splits.task))
-        for metric in metrics
-    }
+    estimates = {metric.name: clustered(metric_estimate(metric, truth, scores, splits.task), groups) for metric in metrics}
+    metric_scores = {metric: (estimate.value, estimate.interval) for metric, estimate in estimates.items()}
     return Row(name, metric_scores, perf_counter() - began)
 
 

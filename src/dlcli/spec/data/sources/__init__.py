@@ -12,10 +12,14 @@ from dlcli.spec.data.sources.folder import Folder
 from dlcli.spec.data.sources.huggingface import Huggingface
 from dlcli.spec.data.sources.image_table import ImageTable
 from dlcli.spec.data.sources.npz import Npz
+from dlcli.spec.data.sources.openml import Openml
 from dlcli.spec.data.sources.parquet import Parquet
 from dlcli.spec.data.sources.playground import Playground
+from dlcli.spec.data.sources.sklearn import Sklearn
 from dlcli.spec.data.sources.tfds import Tfds
 
 __all__ = ["Examples", "Facts", "Opened", "Request", "Source", "SourceSpec"]
 
-Source = Annotated[Builtin | Playground | Tfds | Folder | ImageTable | Csv | Parquet | Huggingface | Npz, OneOf("Source")]
+Source = Annotated[
+    Builtin | Sklearn | Openml | Playground | Tfds | Folder | ImageTable | Csv | Parquet | Huggingface | Npz, OneOf("Source")
+]

@@ -145,8 +145,10 @@ class Parquet(SourceSpec):
         return file_bytes(name for path in self.files.values() for name in matching_files(path))
 
     def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> Parquet:
-        """Returns the source of other files, all of whose rows are read."""
+        """Returns the source of other files, all of whose rows are read; they may lack columns that are dropped."""
         other = self.model_copy(update={"path": path, "test": 0.0, "validation": 0.0})
+        header = other.side_columns()
+        other = other.model_copy(update={"drop": [name for name in self.drop if header is None or name in header]})
         other._known_classes = classes
         return other
 
