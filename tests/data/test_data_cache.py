@@ -17,7 +17,8 @@ from dlcli.errors import DataError
 from dlcli.runtime.images import ImageFiles
 from dlcli.runtime.inputs import Arrays
 from dlcli.runtime.pixel_cache import PixelCache
-from dlcli.runtime.pixel_file import KEPT_DAYS, PixelFile
+from dlcli.runtime.pixel_file import PixelFile
+from dlcli.runtime.stored_files import KEPT_DAYS
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sizes import size_in_words
 from dlcli.spec.load import load
@@ -111,7 +112,7 @@ def test_memory_that_does_not_suffice_is_refused_with_numbers(spec: Path, monkey
 
 
 def test_a_full_disk_is_refused_with_numbers_and_leaves_no_file(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlcli.data.pixels.free_disk", lambda _: 2000)
+    monkeypatch.setattr("dlcli.data.stored_files.free_disk", lambda _: 2000)
     with pytest.raises(DataError, match=r"the pixels of 12 images need 2\.3 KB, but on the disk of .*\.pixels only 2\.0 KB"):
         with_cache(spec, "disk")
     assert not (spec.parent / ".pixels").exists()

@@ -35,6 +35,8 @@ class Inputs(ABC):
     kind: ClassVar[Kind]
     in_files: ClassVar[bool] = False
     """Whether each example is read from a file."""
+    on_disk: ClassVar[bool] = False
+    """Whether the rows of a table stay on the disk, since all of them need not fit into memory."""
 
     @property
     def gathers(self) -> bool:
@@ -117,7 +119,10 @@ class Inputs(ABC):
         """
 
     def table(self) -> Mapping[str, Array]:
-        """Returns rows as columns by name; columns without names are numbered from 0."""
+        """Returns rows as columns by name; columns without names are numbered from 0.
+
+        Those of a table on the disk are read when their values at slices or places are asked for (`StoredColumn`).
+        """
         return self.columns
 
     def with_table(self, columns: Mapping[str, Array]) -> Inputs:
