@@ -2,10 +2,10 @@
 
 PHOTOS is a folder of class folders; without it, tables alone are measured. Its photos become 5,000 and 50,000 files (hard
 links), on which a small network is trained for one epoch with every file decoded in each epoch (`data.cache: none`), and then
-with a file of pixels on the disk (`disk`). The Parquet tables have 8 columns of numbers and one of texts, and are trained on with
-each of `--caches`. With `--limit 2` (root, control groups of version 1) every training runs in a control group of 2 GiB. The peak
-is that of the memory that is no copy of a file (RssAnon) of the training and its helper process, sampled every 0.1 s. The rate is
-that of the training rows in the last epoch (`history.csv`).
+with a file of pixels on the disk (`disk`). The Parquet tables have 8 columns of numbers and one of texts, and are trained on
+with each of `--caches`. With `--limit 2` (root, control groups of version 1) every training runs in a control group of 2 GiB.
+The peak is that of the memory that is no copy of a file (RssAnon) of the training and its helper process, sampled every 0.1 s.
+The rate is that of the training rows in the last epoch (`history.csv`).
 """
 
 from __future__ import annotations
