@@ -58,6 +58,16 @@ def test_each_setting_keeps_the_pixels_where_it_says(spec: Path, monkeypatch: py
     assert isinstance(streamed.cache, PixelCache)
 
 
+def test_splits_that_fit_one_by_one_but_not_together_are_kept_as_the_plan_says(
+    spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlcli.data.memory_limit.free_memory", lambda: 4 * 3000)  # 24 images take 4,608 bytes, 12 of them 2,304
+    lines: list[str] = []
+    splits = with_cache(spec, "auto", lines)
+    assert "of them are kept in memory, the others are decoded" in lines[0]
+    assert all(isinstance(examples.inputs, ImageFiles) for examples in splits.by_name.values())
+
+
 @pytest.mark.usefixtures("without_pictures")
 def test_a_killed_training_with_pixels_on_the_disk_ends_with_the_bits_of_a_whole_one_in_memory(spec: Path) -> None:
     changes = ["data.augment=[{kind: random_flip, mode: horizontal}]", "data.batch_size=4"]

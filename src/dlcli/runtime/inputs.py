@@ -35,8 +35,11 @@ class Inputs(ABC):
     kind: ClassVar[Kind]
     in_files: ClassVar[bool] = False
     """Whether each example is read from a file."""
-    on_disk: ClassVar[bool] = False
-    """Whether the rows of a table stay on the disk, since all of them need not fit into memory."""
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the rows of a table stay on the disk, since all of them need not fit into memory."""
+        return False
 
     @property
     def gathers(self) -> bool:

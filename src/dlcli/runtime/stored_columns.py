@@ -78,7 +78,11 @@ class StoredColumns(Inputs):
     kinds: Mapping[str, ColumnKind]
     model_layout: InputLayout | None = None
     kind: ClassVar[Kind] = "columns"
-    on_disk: ClassVar[bool] = True
+
+    @property
+    def on_disk(self) -> bool:
+        """True: batches are read from the file."""
+        return True
 
     def __len__(self) -> int:
         return len(self.rows)
