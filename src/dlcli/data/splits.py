@@ -19,6 +19,7 @@ from dlcli.data.source_examples import SourceExamples, open_examples, open_reada
 from dlcli.data.split import SplitExamples, drawn_splits, recorded_splits, with_train_fraction
 from dlcli.data.split_file import read_split_file
 from dlcli.data.split_notes import class_notes, note_of_ignored, split_notes
+from dlcli.data.table_storage import TableStorage
 from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
 from dlcli.runs.reporter import Log
@@ -156,7 +157,8 @@ def open_splits(
         revision: the revision of the run whose examples are opened again.
         column_kinds: the kinds of columns that this run recorded.
         side_columns: columns that the examples of a recorded split keep as `Examples.side_columns`.
-        pixels: the folder for `data.cache: disk`; None to decode the files each time.
+        pixels: the folder for `data.cache: disk`; None to decode the files each time, and to write the rows of a table into a
+            temporary file.
         log: takes the plan for the memory, before the pixels of a file are read.
 
     Raises:
@@ -166,7 +168,14 @@ def open_splits(
     if split is None:
         return _first_splits(experiment, offline=offline, column_kinds=column_kinds, pixels=pixels, log=log)
     opened = open_examples(
-        experiment, offline=offline, split=split, revision=revision, column_kinds=column_kinds, side_columns=side_columns
+        experiment,
+        offline=offline,
+        split=split,
+        revision=revision,
+        column_kinds=column_kinds,
+        side_columns=side_columns,
+        # With `memory`, a table may still stay on the disk: a run that was trained on another machine is scored here.
+        storage=TableStorage("auto" if experiment.data.cache == "memory" else experiment.data.cache, pixels),
     )
     refuse_unfit(opened, experiment)
     splits = recorded_splits(opened, split, experiment)
@@ -194,7 +203,8 @@ def _first_splits(
         if plan is not None:
             log(plan.line())
 
-    source = open_readable(experiment, offline=offline, split=split, column_kinds=column_kinds, plan=report)
+    storage = TableStorage(data.cache, pixels, log)
+    source = open_readable(experiment, offline=offline, split=split, column_kinds=column_kinds, storage=storage, plan=report)
     if split is None:
         splits, ignored = drawn_splits(source.opened, experiment), []
     else:
@@ -232,12 +242,13 @@ def _in_memory(
     """
     data, task, opened = experiment.data, experiment.task, source.opened
     splits, image, image_notes = with_value_range(splits, data.image, opened.value_range, first=first)
-    memory = MemoryShare(memory_limit(data.cache).share)
-    decoded = partial(decoded_examples, survey=survey, memory=memory, cache=data.cache, pixels=pixels)
+    plan = _size_plan(splits.distinct, data, pixels)
+    fits, memory = plan is None or plan.fits, MemoryShare(memory_limit(data.cache).share)
+    decoded = partial(decoded_examples, survey=survey, memory=memory, cache=data.cache, pixels=pixels, fits=fits)
 
     def complete(examples: Examples) -> Examples:
-        kept = {name: values for name, values in examples.side_columns.items() if name in side_columns}
-        return replace(with_targets(decoded(examples), task), side_columns=kept)
+        side = {name: values for name, values in examples.side_columns.items() if name in side_columns}
+        return replace(with_targets(decoded(examples), task), side_columns=side)
 
     in_memory = splits.changed(complete)
     return Splits(

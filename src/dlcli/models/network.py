@@ -90,12 +90,13 @@ class Network:
     def encoded(self, inputs: Inputs) -> Inputs:
         """Returns inputs in the form that `functional` takes.
 
-        Rows are encoded once, or batch by batch if all of them do not fit into memory; the features have the same bits.
+        Rows are encoded once, or batch by batch if all of them do not fit into memory or stay on the disk; the features have
+        the same bits.
         """
         if self.encode is None:
             return inputs
         self.encode.jit_compile = False  # XLA does not support strings
-        if not fits_in_memory(4 * len(inputs) * int(self.encode.output_shape[-1])):
+        if inputs.on_disk or not fits_in_memory(4 * len(inputs) * int(self.encode.output_shape[-1])):
             return EncodedRows(inputs, self.encode)
         return Arrays(self.encode.predict(ordered_batches(inputs, examples=len(inputs), batch_size=1024), verbose=0))
 
@@ -238,7 +239,7 @@ def _build_for_columns(experiment: Experiment, splits: Splits, scale: TargetScal
     from dlcli.runtime.columns import column_inputs
 
     inputs, normalize = splits.train.inputs, cast("Normalize", experiment.data.normalize)  # `auto` is resolved by now
-    columns = column_inputs(inputs.columns, inputs.layout, Encoding(normalize, unseen_as_zeros=revision > 1))
+    columns = column_inputs(inputs.table(), inputs.layout, Encoding(normalize, unseen_as_zeros=revision > 1))
     raw, rows = columns.inputs, columns.features
     entry = keras.Input(rows.shape[1:], name="features")
     features = experiment.model.apply(columns.trained(entry))

@@ -37,6 +37,11 @@ class Inputs(ABC):
     """Whether each example is read from a file."""
 
     @property
+    def on_disk(self) -> bool:
+        """Whether the rows of a table stay on the disk, since all of them need not fit into memory."""
+        return False
+
+    @property
     def gathers(self) -> bool:
         """Whether the function of `reader` gathers examples from memory by TensorFlow's own operations."""
         return False
@@ -117,7 +122,10 @@ class Inputs(ABC):
         """
 
     def table(self) -> Mapping[str, Array]:
-        """Returns rows as columns by name; columns without names are numbered from 0."""
+        """Returns rows as columns by name; columns without names are numbered from 0.
+
+        Those of a table on the disk are read when their values at slices or places are asked for (`StoredColumn`).
+        """
         return self.columns
 
     def with_table(self, columns: Mapping[str, Array]) -> Inputs:

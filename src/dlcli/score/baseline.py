@@ -78,16 +78,16 @@ def baselines(
     split = split or splits.scored
     if split not in splits:
         raise UsageError(f"--split: the data has no {split} split; it has {', '.join(splits.by_name)}")
-    train, scored_inputs = model_rows(splits.train, splits[split])
     places = np.arange(len(splits.train))
     if len(places) > most:
         places = np.sort(np.random.default_rng(experiment.seed).permutation(len(places))[:most])
         log(f"note: {most:,} of {len(splits.train):,} training examples are used; raise --examples to use more")
+    train, scored_inputs = model_rows(splits.train, splits[split], places)
     truth, metrics = splits[split].targets, list(experiment.training.metrics or [])
     rows = []
     for name, model in simple_models(splits.task, experiment.seed):
         log(f"{name}: fitting {len(places):,} examples with {train.shape[1]:,} features")
-        rows.append(_row(name, model, train[places], splits.train.targets[places], scored_inputs, splits, split, metrics))
+        rows.append(_row(name, model, train, splits.train.targets[places], scored_inputs, splits, split, metrics))
     title = title_of(split, shared=split == "test" and splits.test_is_validation)
     for note in group_notes(splits[split].groups):
         log(f"note: {note}")
@@ -95,15 +95,22 @@ def baselines(
     return Baselines(split, len(truth), len(places), names, rows, splits.fingerprint, title)
 
 
-def model_rows(train: Examples, scored: Examples) -> tuple[Array, Array]:
-    """Returns the training examples and the scored examples as float32 `(n, features)`."""
+def model_rows(train: Examples, scored: Examples, places: Array | None = None) -> tuple[Array, Array]:
+    """Returns the training examples and the scored examples as float32 `(n, features)`.
+
+    Args:
+        train: the training examples, by which columns are scaled.
+        scored: the scored examples.
+        places: the training examples that are returned; None for all.
+    """
+    places = np.arange(len(train)) if places is None else places
     first, second = train.inputs, scored.inputs
     if first.columns:
-        columns = column_inputs(first.columns, first.layout, Encoding("standard", before_training=False))
+        columns = column_inputs(first.table(), first.layout, Encoding("standard", before_training=False))
         encode = keras.Model(columns.inputs, columns.features)
         encode.jit_compile = False
-        return _encoded(encode, first), _encoded(encode, second)
-    return _flat(train), _flat(scored)
+        return _encoded(encode, first.take(places)), _encoded(encode, second)
+    return _flat(train.take(places)), _flat(scored)
 
 
 def _encoded(encode: Any, inputs: Inputs) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.errors import DamagedFile
 from dlcli.runs import RunFolder, layout
-from dlcli.runs.files import read_table, replacing, write_table
+from dlcli.runs.files import read_cells, replacing, write_table
 from dlcli.runs.numbers import digits
 from dlcli.runs.split_groups import GROUP, recorded_groups
 from dlcli.tasks import Classes, Task
@@ -156,8 +156,8 @@ def _losses(folder: Path, ids: list[str]) -> Array | None:
 
 
 def _csv(path: Path) -> dict[str, Array]:
-    rows = read_table(path)
-    return {name: np.array([row[name] for row in rows], dtype=object) for name in (rows[0] if rows else ())}
+    columns, rows = read_cells(path)
+    return {name: np.array([row[place] for row in rows], dtype=object) for place, name in enumerate(columns)} if rows else {}
 
 
 def _parquet(path: Path) -> dict[str, Array]:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any, ClassVar
 
 from dlcli.arrays import Array
@@ -20,6 +21,10 @@ from dlcli.spec.experiment import Experiment
 
 Progress = Callable[[str, int, int], None]
 """Receives the name of a step of the work, how many examples are done, and how many there are."""
+
+
+MOST_FAST_CELLS = 20_000_000
+"""Cells of the largest table that the fast checks read, about a second; of a table on the disk, all checks."""
 
 
 def no_progress(step: str, done: int, total: int) -> None:
@@ -77,9 +82,24 @@ class Subject:
         is_given = self.opened.parts.keys() if self.experiment.data.split.file is None else self.splits.distinct.keys()
         return {name: examples for name, examples in self.splits.distinct.items() if name != "train" and name in is_given}
 
+    @property
+    def cells(self) -> int:
+        """The number of the cells of all rows."""
+        inputs = self.splits.train.inputs
+        return sum(map(len, self.splits.distinct.values())) * (len(inputs.columns) or prod(inputs.shape or ()))
+
     @cached_property
     def rows(self) -> Rows:
-        """The rows of all splits; only where `has_rows`."""
+        """The rows of all splits; only where `has_rows`.
+
+        Raises:
+            NotChecked: they stay on the disk, and need not fit into memory.
+        """
+        if self.splits.train.inputs.on_disk and self.cells > MOST_FAST_CELLS:
+            raise NotChecked(
+                f"the table has more than {MOST_FAST_CELLS:,} cells and stays on the disk; check some of its files,"
+                " or set `data.cache: memory`"
+            )
         return Rows.of(self.splits.distinct)
 
     @cached_property

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from math import prod
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-from dlcli.data.doctor.check import NOT_APPLICABLE, Check, NotChecked, Progress, Subject, TableCheck, no_progress
+from dlcli.data.doctor.check import (
+    MOST_FAST_CELLS,
+    NOT_APPLICABLE,
+    Check,
+    NotChecked,
+    Progress,
+    Subject,
+    TableCheck,
+    no_progress,
+)
 from dlcli.data.doctor.checks import CHECKS
 from dlcli.data.doctor.image_facts import FILE_RECORDS, FileRecords, file_records
 from dlcli.data.doctor.issue import SEVERITIES, Issue
@@ -25,9 +33,6 @@ from dlcli.runs.folder import REVISION
 from dlcli.runtime.images import ImageFiles, settings_of
 from dlcli.spec.data.sources import Opened
 from dlcli.spec.experiment import Experiment
-
-MOST_FAST_CELLS = 20_000_000
-"""Cells of the largest table that the fast checks read, about a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +99,14 @@ def examine(subject: Subject, *, fast: bool = False, progress: Progress = no_pro
 
 def _too_large(check: Check, subject: Subject) -> str:
     """Returns why a fast check is left to `dlcli data`: a training must not wait for it, nor hold a large table twice."""
-    inputs = subject.splits.train.inputs
-    rows = sum(map(len, subject.splits.distinct.values()))
-    cells = rows * (len(inputs.columns) or prod(inputs.shape or ()))
-    if not isinstance(check, TableCheck) or cells <= MOST_FAST_CELLS:
+    if not isinstance(check, TableCheck) or subject.cells <= MOST_FAST_CELLS:
         return ""
     return f"the table has more than {MOST_FAST_CELLS:,} cells"
 
 
 def _parts_of(ids: set[str], opened: Opened) -> dict[str, str]:
+    if not ids:  # the ids of a large table need not be computed
+        return {}
     return {name: part for part, examples in opened.parts.items() for name in examples.ids if name in ids}
 
 
