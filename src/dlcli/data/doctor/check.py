@@ -112,6 +112,10 @@ class Check(ABC):
         """
         return ""
 
+    def sample(self, subject: Subject) -> str:
+        """Returns which sample of the data the check reads, for a note; empty if it reads all."""
+        return ""
+
     @abstractmethod
     def issues(self, subject: Subject, progress: Progress) -> Iterator[Issue]:
         """Yields the issues of the data.

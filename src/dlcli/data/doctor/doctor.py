@@ -36,7 +36,7 @@ class Examination:
 
     Attributes:
         issues: the issues, the most important first.
-        notes: why checks were not made, and what the source reports on itself.
+        notes: why checks were not made, or on a sample only, and what the source reports on itself.
         examples: the number of examples of each split.
         counts: the number of examples of each class in each split; empty for regression.
         unreadable: the number of image files that cannot be read.
@@ -77,6 +77,8 @@ def examine(subject: Subject, *, fast: bool = False, progress: Progress = no_pro
             reason = str(error)
         if reason:
             notes.append(f"{check.name}: not checked: {reason}")
+        elif sample := check.sample(subject):
+            notes.append(f"{check.name}: only a sample was checked: {sample}")
         seconds[check.name] = perf_counter() - began
     splits, output = subject.splits.distinct, subject.experiment.task.output
     classes, summaries = subject.opened.classes, {issue.summary for issue in issues}
