@@ -35,7 +35,7 @@ class Subject:
         opened: the source's examples as it defines its parts; image files are not decoded, and may be unreadable.
         splits: the examples of each split, as a training would draw them; without the unreadable image files.
         unreadable: what is wrong with each image file that cannot be read, by the id of its example.
-        run: the run whose network a check may use; None without one.
+        runs: the runs whose networks a check may use.
         opening_seconds: the seconds that it took to open the source.
         measurements: what one check, or the opening, has measured and checks use too, by name.
     """
@@ -44,7 +44,7 @@ class Subject:
     opened: Opened
     splits: SplitExamples
     unreadable: dict[str, str]
-    run: RunFolder | None = None
+    runs: tuple[RunFolder, ...] = ()
     opening_seconds: float = 0.0
     measurements: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 

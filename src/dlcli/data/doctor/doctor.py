@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -124,7 +124,7 @@ def open_subject(
     offline: bool = False,
     thorough: bool = True,
     progress: Progress = no_progress,
-    run: RunFolder | None = None,
+    runs: Sequence[RunFolder] = (),
 ) -> Subject:
     """Returns the data of an experiment as checks take it. Files that cannot be read are collected.
 
@@ -133,7 +133,7 @@ def open_subject(
         offline: whether nothing may be downloaded.
         thorough: whether every image file is decoded to find those that cannot be read.
         progress: receives the state of the work.
-        run: the run whose network finds label errors; None for a simple model.
+        runs: the runs whose networks find label errors; a simple model does without any.
 
     Raises:
         DataError: the source cannot be opened, or has no readable example.
@@ -159,7 +159,7 @@ def open_subject(
         opened=opened,
         splits=splits,
         unreadable=unreadable,
-        run=run,
+        runs=tuple(runs),
         opening_seconds=perf_counter() - began,
         measurements={FILE_RECORDS: records},
     )

@@ -12,14 +12,13 @@ from dlcli.data.doctor import words
 from dlcli.data.doctor.check import Progress, Subject, TableCheck
 from dlcli.data.doctor.issue import Issue
 from dlcli.data.leak_judgement import DISTINCT, are_copied_rows
+from dlcli.runtime.inputs import comparable, row_hashes
 
 MANY = 0.05
 """Share of repeated rows from which on they are a warning, where equal rows are no coincidence."""
 FEW_DISTINCT = 0.5
 """Share of repeated rows above which a table has so few different rows that conflicting labels are its nature."""
 _SHOWN = 1000
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-"""An odd number (2 to the 64 by the golden ratio): the hash of a row depends on the order of its columns."""
 
 
 class RepeatedRows(TableCheck):
@@ -39,25 +38,20 @@ class RepeatedRows(TableCheck):
 
 def _equal_rows(subject: Subject, progress: Progress) -> list[list[int]]:
     """Returns groups of the places of equal rows, found by hashes of rows and confirmed cell by cell."""
-    import pandas as pd
-
     columns = subject.rows.columns
-    hashes = np.zeros(len(subject.rows), "uint64")
-    for number, values in enumerate(columns.values()):
-        hashes = hashes * _MULTIPLIER + pd.util.hash_array(_comparable(values))
-        progress("comparing rows by their columns", number + 1, len(columns))
-    places, firsts = _repeated(hashes)
+
+    def read() -> Iterator[Array]:
+        for number, values in enumerate(columns.values()):
+            progress("comparing rows, by columns", number + 1, len(columns))
+            yield values
+
+    places, firsts = _repeated(row_hashes(read(), len(subject.rows)))
     is_equal = np.ones(len(places), dtype=bool)
     for values in columns.values() if len(places) else ():
-        is_equal &= _comparable(values[places]) == _comparable(values[firsts])
+        is_equal &= comparable(values[places]) == comparable(values[firsts])
     places, firsts = places[is_equal], firsts[is_equal]
     groups = np.split(places, np.flatnonzero(np.diff(firsts)) + 1)
     return sorted(group.tolist() for group in groups if len(group) > 1)
-
-
-def _comparable(values: Array) -> Array:
-    """Returns values that are equal for equal cells, also for gaps: NaN is not equal to itself, but its bits are."""
-    return values.view(f"i{values.itemsize}") if values.dtype.kind == "f" else values
 
 
 def _repeated(hashes: Array) -> tuple[Array, Array]:
