@@ -17,7 +17,7 @@ _BEGINNING = 200
 
 
 class RevealingColumns(TableCheck):
-    """Finds columns that tell the target alone: by a simple rule, or since their values are the classes in other words."""
+    """Finds columns that tell the target alone: by a simple rule, or since their values are the classes under other names."""
 
     name = "columns that reveal the target"
     is_fast = True
@@ -41,7 +41,7 @@ class RevealingColumns(TableCheck):
                 kind=REVEALING,
                 severity="error",
                 summary=f"column {words.name(name)} alone predicts {score:.1%} of the target{of_target}"
-                + ("; its values are the classes in other words" if name in renamed else "; no other column comes close"),
+                + ("; its values are the classes under other names" if name in renamed else "; no other column comes close"),
                 advice=f"drop {words.name(name)} (data.source.drop) if it is not known before the target",
                 columns=(name,),
             )
