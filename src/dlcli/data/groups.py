@@ -45,7 +45,7 @@ def refuse_shared_groups(parts: Mapping[str, Examples]) -> None:
 
 
 def with_recorded_groups(examples: Examples, recorded: Mapping[str, str]) -> Examples:
-    """Returns the examples with the groups that a run recorded, by id; an example without one is a group of its own."""
+    """Returns the examples with the groups that a run recorded, by id; an example without one is a separate group."""
     return replace(examples, groups=np.array([recorded.get(example, example) for example in examples.ids], dtype=object))
 
 

@@ -40,7 +40,7 @@ class Subject:
         opened: the source's examples as it defines its parts; image files are not decoded, and may be unreadable.
         splits: the examples of each split, as a training would draw them; without the unreadable image files.
         unreadable: what is wrong with each image file that cannot be read, by the id of its example.
-        run: the run whose network a check may use; None without one.
+        runs: the runs whose networks a check may use.
         opening_seconds: the seconds that it took to open the source.
         measurements: what one check, or the opening, has measured and checks use too, by name.
     """
@@ -49,7 +49,7 @@ class Subject:
     opened: Opened
     splits: SplitExamples
     unreadable: dict[str, str]
-    run: RunFolder | None = None
+    runs: tuple[RunFolder, ...] = ()
     opening_seconds: float = 0.0
     measurements: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -130,6 +130,10 @@ class Check(ABC):
         A reason that a user can change (an extra to install, images that are too small) is reported as a note; a check that
         has no meaning for the kind of data (columns of images) returns `NOT_APPLICABLE`.
         """
+        return ""
+
+    def sample(self, subject: Subject) -> str:
+        """Returns which sample of the data the check reads, for a note; empty if it reads all."""
         return ""
 
     @abstractmethod

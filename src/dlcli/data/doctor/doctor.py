@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -41,7 +41,7 @@ class Examination:
 
     Attributes:
         issues: the issues, the most important first.
-        notes: why checks were not made, and what the source reports on itself.
+        notes: why checks were not made, or on a sample only, and what the source reports on itself.
         examples: the number of examples of each split.
         counts: the number of examples of each class in each split; empty for regression.
         unreadable: the number of image files that cannot be read.
@@ -82,6 +82,8 @@ def examine(subject: Subject, *, fast: bool = False, progress: Progress = no_pro
             reason = str(error)
         if reason:
             notes.append(f"{check.name}: not checked: {reason}")
+        elif sample := check.sample(subject):
+            notes.append(f"{check.name}: only a sample was checked: {sample}")
         seconds[check.name] = perf_counter() - began
     splits, output = subject.splits.distinct, subject.experiment.task.output
     classes, summaries = subject.opened.classes, {issue.summary for issue in issues}
@@ -126,7 +128,7 @@ def open_subject(
     offline: bool = False,
     thorough: bool = True,
     progress: Progress = no_progress,
-    run: RunFolder | None = None,
+    runs: Sequence[RunFolder] = (),
 ) -> Subject:
     """Returns the data of an experiment as checks take it. Files that cannot be read are collected.
 
@@ -135,7 +137,7 @@ def open_subject(
         offline: whether nothing may be downloaded.
         thorough: whether every image file is decoded to find those that cannot be read.
         progress: receives the state of the work.
-        run: the run whose network finds label errors; None for a simple model.
+        runs: the runs whose networks find label errors; a simple model does without any.
 
     Raises:
         DataError: the source cannot be opened, or has no readable example.
@@ -161,7 +163,7 @@ def open_subject(
         opened=opened,
         splits=splits,
         unreadable=unreadable,
-        run=run,
+        runs=tuple(runs),
         opening_seconds=perf_counter() - began,
         measurements={FILE_RECORDS: records},
     )
