@@ -19,6 +19,8 @@ import time
 from functools import cache
 from typing import Any
 
+import pictures
+
 _SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER of Linux's prctl(2): processes whose parent ends become children of this one."""
 _READ_AT_START = (
@@ -87,6 +89,7 @@ class ForkedProcess(subprocess.Popen[str]):
             return
         words, _, _, _, _, cwd, env, _, _, _, stdin_read, stdin, stdout_read, stdout, stderr_read, stderr = arguments[:16]
         order = {"arguments": words, "cwd": os.fspath(cwd or os.getcwd()), "env": env, "new_session": arguments[21]}
+        order["empty_pictures"] = pictures.are_empty()
         descriptors = [standard if own == -1 else own for own, standard in ((stdin_read, 0), (stdout, 1), (stderr, 2))]
         self.pid = _template(tuple(sorted(self._template_env.items())), self._preloaded).fork(order, descriptors)
         self._child_created = True
@@ -203,6 +206,8 @@ def _become(order: dict[str, Any], descriptors: list[int]) -> None:
     os.environ.update(order["env"])
     _fork_fork_servers()
     _fork_helper_processes()
+    if order["empty_pictures"] and "matplotlib" in sys.modules:
+        pictures.draw_nothing()
     _run(order["arguments"])
 
 
