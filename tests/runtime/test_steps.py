@@ -14,6 +14,8 @@ from dlcli.runtime.steps import Validation
 from dlcli.runtime.stream import OrderedStream, TrainingStream
 from dlcli.spec.data.sources.column_kinds import NUMBER
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 X = np.random.default_rng(0).normal(size=(90, 6)).astype("float32")
 Y = (X[:, :2].sum(axis=1) > 0).astype("int32")
 BEGINNING = Position(0)
