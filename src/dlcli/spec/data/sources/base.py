@@ -133,6 +133,7 @@ class SourceSpec(Spec):
         has_rows: whether it gives the side column `ROW`.
     """
 
+    kind: str
     has_files: ClassVar[bool] = False
     has_rows: ClassVar[bool] = False
 
