@@ -297,7 +297,7 @@ WITHOUT_GRADIENT = ("random_forest", "knn")
     "head", [pytest.param(head, marks=[] if head in WITHOUT_GRADIENT else [pytest.mark.slow]) for head in HEADS]
 )
 def test_every_head_has_an_explanation(patch_run: RunFolder, head: str, tmp_path: Path) -> None:
-    images, labels, _ = _patches(60, 1)
+    images, labels, _ = _patches(24, 1)
     np.savez(tmp_path / "images.npz", x=images, y=labels)
     layers = "[{kind: dense, units: 3}]" if head == "dense" else head
     model = f"{{kind: transfer, backbone: {{kind: run, run: {patch_run.path}}}, head: {layers}}}"
