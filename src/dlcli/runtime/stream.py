@@ -250,7 +250,7 @@ class _FirstOrder:
 
 @contextmanager
 def data_errors() -> Iterator[None]:
-    """Raises the DataError of an unreadable file inside the block, which TensorFlow wraps in an error of its own."""
+    """Raises the DataError of an unreadable file inside the block, which TensorFlow wraps in another error."""
     try:
         yield
     except tf.errors.OpError as error:

@@ -13,7 +13,7 @@ from dlcli.spec.support import Feature
 _ONE_OPTIMIZER: frozenset[Feature] = frozenset(("lr-find", "use_ema", "reduce_lr_on_plateau"))
 """The features that change the only optimizer of a model."""
 Change = tuple[str, str]
-"""What to try, in words, and the `--set` that does it."""
+"""What to try, as text, and the `--set` that does it."""
 
 
 class ModelSpec(Spec):
@@ -49,7 +49,7 @@ class ModelSpec(Spec):
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The folders of the runs whose outputs it averages; empty for a kind that has layers of its own."""
+        """The folders of the runs whose outputs it averages; empty for a kind that has its own layers."""
         return ()
 
     @property

@@ -139,6 +139,7 @@ class SourceSpec(Spec):
         stores_rows: whether its rows can stay in a file on the disk (`Request.storage`).
     """
 
+    kind: str
     has_files: ClassVar[bool] = False
     has_rows: ClassVar[bool] = False
     stores_rows: ClassVar[bool] = False

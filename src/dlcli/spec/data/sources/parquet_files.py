@@ -32,7 +32,7 @@ class ParquetFiles:
 
     Attributes:
         paths: the files, sorted.
-        types: the Arrow type of each column, in words, in the order of the first file.
+        types: the Arrow type of each column, as text, in the order of the first file.
         rows: the number of rows.
         groups: the number of row groups.
     """
@@ -43,7 +43,7 @@ class ParquetFiles:
     groups: int
 
     def describe(self) -> str:
-        """Returns the number of columns, rows and files in words."""
+        """Returns the number of columns, rows and files as text."""
         files = "1 file" if len(self.paths) == 1 else f"{len(self.paths):,} files"
         groups = "1 row group" if self.groups == 1 else f"{self.groups:,} row groups"
         return f"parquet, {len(self.types):,} columns, {self.rows:,} rows in {groups} of {files}"
