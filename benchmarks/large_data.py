@@ -1,15 +1,17 @@
-"""Measures the memory of trainings on many files and rows: python benchmarks/large_data.py PHOTOS [--limit 2].
+"""Measures the memory of trainings on many files and rows: python benchmarks/large_data.py [PHOTOS] [--limit 2].
 
-PHOTOS is a folder of class folders. Its photos become 5,000 and 50,000 files (hard links), on which a small network is trained
-for one epoch with every file decoded in each epoch (`data.cache: none`), and then with a file of pixels on the disk
-(`disk`). The Parquet tables have 8 columns of numbers and one of texts. With `--limit 2` (root, control groups of version 1)
-every training runs in a control group of 2 GiB. The peak is that of the memory that is no copy of a file (RssAnon) of the
-training and its helper process, sampled every 0.1 s.
+PHOTOS is a folder of class folders; without it, tables alone are measured. Its photos become 5,000 and 50,000 files (hard
+links), on which a small network is trained for one epoch with every file decoded in each epoch (`data.cache: none`), and then
+with a file of pixels on the disk (`disk`). The Parquet tables have 8 columns of numbers and one of texts, and are trained on
+with each of `--caches`. With `--limit 2` (root, control groups of version 1) every training runs in a control group of 2 GiB.
+The peak is that of the memory that is no copy of a file (RssAnon) of the training and its helper process, sampled every 0.1 s.
+The rate is that of the training rows in the last epoch (`history.csv`).
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import subprocess
 import sys
@@ -42,9 +44,12 @@ training: {epochs: 1}
 ROWS = """
 name: rows
 task: binary
-data: {source: {kind: parquet, path: PATH, target: y, validation: 0.02, test: 0.02}, batch_size: 1024}
+data:
+  source: {kind: parquet, path: PATH, target: y, validation: 0.02, test: 0.02}
+  batch_size: 1024
+  cache: CACHE
 model: {kind: mlp, units: [16]}
-training: {epochs: 1}
+training: {epochs: EPOCHS}
 """
 _GROUP = 100_000
 
@@ -52,24 +57,34 @@ _GROUP = 100_000
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains on few and many files and rows, and prints a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("photos", type=Path)
+    parser.add_argument("photos", type=Path, nargs="?", help="folder of class folders; without it, tables alone")
     parser.add_argument("--largest", type=int, default=50_000, help="most files (default 50,000)")
-    parser.add_argument("--rows", type=int, default=5_000_000, help="most rows (default 5,000,000)")
+    parser.add_argument("--rows", default="500000,5000000", help="numbers of rows (default 500000,5000000)")
+    parser.add_argument("--caches", default="disk,auto", help="`data.cache` of the tables (default disk,auto)")
+    parser.add_argument("--epochs", type=int, default=1, help="epochs on the tables (default 1)")
+    parser.add_argument(
+        "--folder", type=Path, help="where the tables are written (default: beside PHOTOS, or the current folder)"
+    )
     parser.add_argument("--limit", type=float, default=0, help="GiB of the control group of a training (default: none)")
     options = parser.parse_args(arguments)
     print(heading(" ".join(["python benchmarks/large_data.py", *(arguments or sys.argv[1:])])))
-    rows = [["data", "wall, s", "peak, MB"]]
-    with tempfile.TemporaryDirectory(dir=options.photos.absolute().parent) as name:  # hard links need the same disk
+    rows = [["data", "wall, s", "peak, MB", "rows/s"]]
+    place = options.folder or (options.photos.absolute().parent if options.photos else Path.cwd())
+    with tempfile.TemporaryDirectory(dir=place) as name:  # hard links need the same disk
         folder = Path(name)
-        for count in (options.largest // 10, options.largest):
+        for count in (options.largest // 10, options.largest) if options.photos else ():
             link_photos(options.photos, folder / str(count), count)
             for cache in ("none", "disk"):
                 text = IMAGES.replace("PATH", str(folder / str(count))).replace("CACHE", cache)
-                rows.append([f"{count:,} files, cache: {cache}", *measured(folder, text, options.limit)])
-        for count in (options.rows // 10, options.rows):
-            write_rows(folder / f"{count}.parquet", count)
-            text = ROWS.replace("PATH", str(folder / f"{count}.parquet"))
-            rows.append([f"{count:,} rows of Parquet", *measured(folder, text, options.limit)])
+                rows.append([f"{count:,} files, cache: {cache}", *measured(folder, text, options.limit), ""])
+        for count in map(int, options.rows.split(",")):
+            table = folder / f"{count}.parquet"
+            write_rows(table, count)
+            for cache in options.caches.split(","):
+                text = ROWS.replace("PATH", str(table)).replace("CACHE", cache).replace("EPOCHS", str(options.epochs))
+                cells = measured(folder, text, options.limit)
+                rows.append([f"{count:,} rows, cache: {cache}", *cells, f"{rate(folder):,.0f}"])
+            table.unlink()
     print("\n".join(["", *markdown(rows)]))
     return 0
 
@@ -94,6 +109,13 @@ def write_rows(path: Path, count: int) -> None:
             texts = np.array([f"town {number}" for number in range(12)])[town]
             columns = [*(pa.array(column) for column in x.T), pa.array(texts), pa.array(np.where(y, "yes", "no"))]
             writer.write_table(pa.table(columns, schema=schema))
+
+
+def rate(folder: Path) -> float:
+    """Returns the training rows for each second of the last epoch of the latest run."""
+    history = max((folder / "runs").glob("rows/*/history.csv"), key=lambda path: path.stat().st_mtime)
+    with history.open(encoding="utf-8") as file:
+        return float(list(csv.DictReader(file))[-1]["examples_per_second"])
 
 
 def measured(folder: Path, text: str, limit: float) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import gc
-import io
 import json
 import os
 import signal
@@ -20,6 +18,7 @@ from typing import Any
 import pytest
 from forking import PLAIN_KERAS, ForkedProcess, without_fsync
 from hypothesis import given, settings, strategies
+from pictures import drawn_pictures, empty_pictures
 
 REPOSITORY = Path(__file__).parents[1]
 gc.set_threshold(100_000, 20, 20)  # as in dlcli's own process
@@ -30,10 +29,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 for ignored, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(ignored) is signal.SIG_IGN:  # so a shell starts background commands, and `nohup`; children inherit it
         signal.signal(ignored, handler)
-_ONE_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYGD4DwABBAEAX+XDSwAAAABJRU5ErkJggg=="
-"""A PNG file of one pixel, in base64."""
-_DRAWING: dict[tuple[type, str], Any] = {}
-"""What draws pictures in matplotlib: a class and its method -> the method as it was before a fixture replaced it."""
 Dlcli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -196,41 +191,19 @@ def _lasting_objects() -> None:
 
 @pytest.fixture(scope="module")
 def without_pictures() -> Iterator[None]:
-    """Writes empty pictures: drawing is a third of the time of a small training. `test_charts.py` and others draw them.
+    """Writes empty pictures, in forked processes too: drawing is a third of the time of a small training.
 
-    matplotlib is patched, not our modules: one that is first imported meanwhile would keep a patched name for good.
+    `test_charts.py` and others draw them.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    with pytest.MonkeyPatch.context() as patch:
-        for owner, name, replacement in (
-            (Figure, "savefig", _save_empty),
-            (ConstrainedLayoutEngine, "execute", _compute_nothing),
-        ):
-            _DRAWING.setdefault((owner, name), getattr(owner, name))
-            patch.setattr(owner, name, replacement)
+    with empty_pictures():
         yield
 
 
 @pytest.fixture
-def with_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def with_pictures() -> Iterator[None]:
     """Draws pictures in one test of a module that is `without_pictures`."""
-    for (owner, name), original in _DRAWING.items():
-        monkeypatch.setattr(owner, name, original)
-
-
-def _save_empty(_: Any, place: Path | io.StringIO, **options: Any) -> None:
-    """Writes a PNG file of one pixel, or an SVG without content, in place of a figure."""
-    if isinstance(place, Path):
-        place.write_bytes(base64.b64decode(_ONE_PIXEL))
-    else:
-        assert options["format"] == "svg"
-        place.write('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>')
-
-
-def _compute_nothing(*_: Any) -> None:
-    """Leaves the layout of a figure as it is."""
+    with drawn_pictures():
+        yield
 
 
 @pytest.fixture(scope="session")

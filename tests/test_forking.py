@@ -90,6 +90,30 @@ def test_a_fork_server_is_forked_too_without_its_parents_files_and_signal_handle
     assert done.stdout.splitlines() == ["True False True", "0"], done.stderr
 
 
+HELPER_PROCESS = """
+import os
+from dlcli.runtime.helper_process import HelperProcess
+held = open("held", "w")
+helper = HelperProcess()
+files = (
+    "[os.path.basename(os.readlink(f'/proc/self/fd/{number}')) for number in os.listdir('/proc/self/fd')"
+    " if os.path.lexists(f'/proc/self/fd/{number}')]"
+)
+asked = ("'matplotlib' in sys.modules", "'held' in " + files, "os.environ.get('PYTHONSAFEPATH')", "os.getppid()")
+print(*(helper.submit(eval, code).result() for code in asked), os.getpid())
+helper.close()
+print(helper._process.returncode)
+"""
+
+
+@ON_LINUX
+def test_a_helper_process_is_forked_too_without_its_parents_files(tmp_path: Path) -> None:
+    done = run_process([sys.executable, "-c", HELPER_PROCESS], cwd=tmp_path)
+    (*seen, parent, number), (code,) = (line.split() for line in done.stdout.splitlines())
+    assert (seen, code) == (["True", "False", "1"], "0"), done.stderr
+    assert parent == number
+
+
 def test_a_plain_process_has_keras_and_nothing_of_dlcli(tmp_path: Path) -> None:
     code = (
         "import sys; print('keras' in sys.modules, [name for name in sys.modules if name.startswith('dlcli')], *sys.argv[1:])"

@@ -23,6 +23,8 @@ from dlcli.runs import RunFolder, all_runs
 from dlcli.runs.batches import Batch, Settings, find_batch
 from dlcli.runtime.engine import keras
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 SPEC = """\
 name: {name}
 task: classification

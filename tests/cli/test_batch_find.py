@@ -15,6 +15,8 @@ from conftest import Dlcli
 from dlcli.errors import RunFailed
 from dlcli.fleet import batch_find
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 SPEC = """\
 name: sizes
 task: classification

@@ -14,6 +14,8 @@ from PIL import Image
 from cli.killing import assert_same_bits, only_run, started, train_with_kills
 from dlcli.runs import RunFolder
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 STAGES = """
 name: stages
 task: classification

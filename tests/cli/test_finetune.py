@@ -15,6 +15,8 @@ from trainings import newest_run, save_images, write_spec
 
 from dlcli.runs import RunFolder
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 CNN = "{kind: cnn, layers: [{kind: conv2d, filters: 4, kernel_size: 3}, batch_normalization, flatten]}"
 IMAGES = "{kind: npz, path: images.npz}"
 DATA = "batch_size: 16, split: {validation: 0.25, test: 0.25}"

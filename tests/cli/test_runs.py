@@ -11,6 +11,8 @@ from runs.making import make_run
 
 from dlcli.runs.progress import epochs_of
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 COMMANDS = [
     "train",
     "finetune",

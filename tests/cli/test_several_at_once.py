@@ -11,6 +11,8 @@ from conftest import Dlcli
 from cli.killing import PATIENCE, assert_same_bits, started
 from dlcli.runs import all_runs
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 SPEC = """
 name: together
 task: classification

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -45,8 +46,15 @@ STARTS = {
 }
 
 
+ON_ONE_CORE = {"ensemble", "evaluate", "finetune", "lr-find"}
+"""Commands that are started on one core, where they need no helper process; `train` and `report` start one."""
+
+
 def start(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*words), capture_output=True, text=True, cwd=folder, env=environment(), check=False)
+    line = command(*words)
+    if words[0] in ON_ONE_CORE and (taskset := shutil.which("taskset")):
+        line = [taskset, "--cpu-list", str(min(os.sched_getaffinity(0))), *line]
+    return subprocess.run(line, capture_output=True, text=True, cwd=folder, env=environment(), check=False)
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,8 @@ pytest.importorskip("optuna", reason="the extra `sweep` is not installed")
 
 from dlcli.fleet.sweep.study import open_search  # it needs the extra
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 SPEC = """\
 name: small
 task: classification

@@ -33,6 +33,8 @@ from dlcli.fleet.sweep.sweep import Watcher, Working, run_sweep
 from dlcli.fleet.sweep.trials import WORKER, PruningWatch, job_of, objective_values
 from dlcli.fleet.sweep.write import write_results
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 def test_epochs_are_told_and_a_poor_run_is_pruned_with_the_reason(tmp_path: Path) -> None:
     path = write(tmp_path, trials=9, epochs=10)

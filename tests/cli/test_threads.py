@@ -16,6 +16,8 @@ from cli.killing import assert_same_bits, only_run
 from dlcli.runs import RunFolder
 from dlcli.runs.environment import rounding_differences
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 MODEL = "{kind: mlp, units: [64, 64], dropout: 0.2}"
 

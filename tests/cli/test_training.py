@@ -16,6 +16,8 @@ from conftest import Dlcli, command, environment, run_process, start_process
 from dlcli.runs import RunFolder, all_runs
 from dlcli.runs.checkpoints import checkpoint_files, is_whole
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 SPEC = """name: tiny
 task: classification
 data: {source: {kind: builtin, name: iris}}

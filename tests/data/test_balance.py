@@ -13,8 +13,8 @@ from trainings import write_spec
 from dlcli.data.balance import balance_in_words, loss_weights, refuse_missing_balance, resolved_balance, training_examples
 from dlcli.data.splits import Splits, open_splits
 from dlcli.errors import DataError, UsageError
-from dlcli.spec.data.balance import ClassWeight, EffectiveNumber, SquareRoot
 from dlcli.spec.data.balance.base import ClassCounts
+from dlcli.spec.data.balance.class_weights import ClassWeight, EffectiveNumber, SquareRoot
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import load
 
@@ -190,7 +190,7 @@ def test_what_does_not_fit_the_data_is_refused(folder: Path, balance: str, messa
 )
 def test_smote_refuses_other_arrays_and_gaps(folder: Path, tmp_path: Path, x: Any, message: str) -> None:
     from dlcli.runtime.inputs import Arrays
-    from dlcli.spec.data.balance import Smote
+    from dlcli.spec.data.balance.smote import Smote
 
     with pytest.raises(DataError) as error:
         Smote(kind="smote").refuse_unfit(Arrays(x), [])

@@ -17,7 +17,8 @@ from dlcli.errors import DataError
 from dlcli.runtime.images import ImageFiles
 from dlcli.runtime.inputs import Arrays
 from dlcli.runtime.pixel_cache import PixelCache
-from dlcli.runtime.pixel_file import KEPT_DAYS, PixelFile
+from dlcli.runtime.pixel_file import PixelFile
+from dlcli.runtime.stored_files import KEPT_DAYS
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sizes import size_in_words
 from dlcli.spec.load import load
@@ -55,6 +56,16 @@ def test_each_setting_keeps_the_pixels_where_it_says(spec: Path, monkeypatch: py
     streamed = with_cache(spec, "auto").train.inputs
     assert isinstance(streamed, ImageFiles)
     assert isinstance(streamed.cache, PixelCache)
+
+
+def test_splits_that_fit_one_by_one_but_not_together_are_kept_as_the_plan_says(
+    spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dlcli.data.memory_limit.free_memory", lambda: 4 * 3000)  # 24 images take 4,608 bytes, 12 of them 2,304
+    lines: list[str] = []
+    splits = with_cache(spec, "auto", lines)
+    assert "of them are kept in memory, the others are decoded" in lines[0]
+    assert all(isinstance(examples.inputs, ImageFiles) for examples in splits.by_name.values())
 
 
 @pytest.mark.usefixtures("without_pictures")
@@ -111,7 +122,7 @@ def test_memory_that_does_not_suffice_is_refused_with_numbers(spec: Path, monkey
 
 
 def test_a_full_disk_is_refused_with_numbers_and_leaves_no_file(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlcli.data.pixels.free_disk", lambda _: 2000)
+    monkeypatch.setattr("dlcli.data.stored_files.free_disk", lambda _: 2000)
     with pytest.raises(DataError, match=r"the pixels of 12 images need 2\.3 KB, but on the disk of .*\.pixels only 2\.0 KB"):
         with_cache(spec, "disk")
     assert not (spec.parent / ".pixels").exists()

@@ -110,3 +110,14 @@ def test_a_split_by_time_that_the_parts_of_a_source_leave_nothing_to_do_is_refus
     source = f"{{kind: npz, path: {tmp_path / 'a.npz'}}}"
     with pytest.raises(SpecError, match=r"data\.split\.time: has no effect: the source has its own validation and test split"):
         experiment_of(source, "{time: day}")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "huggingface"])
+def test_other_data_may_lack_columns_that_are_no_inputs(sources: dict[str, str], kind: str, tmp_path: Path) -> None:
+    source = experiment_of(sources[kind].replace("}", ", drop: [day]}"), "{group: patient}").data.source
+    some = {name: COLUMNS[name] for name in ("x", "day", "part", "use", "label")}
+    pq.write_table(pa.table(some), tmp_path / "rows.parquet")
+    import_datasets().Dataset.from_dict(some).save_to_disk(tmp_path / "set")
+    other = source.elsewhere(str(tmp_path / ("set" if kind == "huggingface" else "rows.parquet")))
+    assert other is not None
+    assert list(other.faults()) == []

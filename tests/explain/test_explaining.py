@@ -23,6 +23,8 @@ from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.loading import load_model
 from dlcli.tasks import TASKS
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 Array = np.ndarray[Any, Any]
 SIDE, PATCH = 16, 4
 
@@ -141,6 +143,7 @@ def test_models_without_a_convolutional_map_have_none() -> None:
     assert last_map(keras.Model(image, keras.layers.Dense(2)(one_pixel))) is None
 
 
+@pytest.mark.usefixtures("with_pictures")
 def test_without_files_test_examples_are_explained_wrong_predictions_first(patch_run: RunFolder) -> None:
     created = explain(patch_run)
     assert len(created) == 8
@@ -232,6 +235,7 @@ def test_the_only_informative_column_has_the_largest_importance(tmp_path: Path) 
     assert all(float(row["deviation"]) >= 0 for row in table)
 
 
+@pytest.mark.usefixtures("with_pictures")
 def test_the_boundary_is_where_predictions_change(tmp_path: Path) -> None:
     source = "{kind: playground, name: circles, examples: 200}"
     training = "epochs: 12, optimizer: {kind: adam, learning_rate: 3e-2}"
@@ -293,7 +297,7 @@ WITHOUT_GRADIENT = ("random_forest", "knn")
     "head", [pytest.param(head, marks=[] if head in WITHOUT_GRADIENT else [pytest.mark.slow]) for head in HEADS]
 )
 def test_every_head_has_an_explanation(patch_run: RunFolder, head: str, tmp_path: Path) -> None:
-    images, labels, _ = _patches(60, 1)
+    images, labels, _ = _patches(24, 1)
     np.savez(tmp_path / "images.npz", x=images, y=labels)
     layers = "[{kind: dense, units: 3}]" if head == "dense" else head
     model = f"{{kind: transfer, backbone: {{kind: run, run: {patch_run.path}}}, head: {layers}}}"

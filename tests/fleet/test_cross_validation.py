@@ -32,6 +32,8 @@ from dlcli.score.evaluate import evaluate
 from dlcli.score.outcome import read_outcome
 from dlcli.spec.load import load
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 BREAST_CANCER = "{kind: builtin, name: breast_cancer}"
 
 

@@ -19,6 +19,8 @@ from dlcli.runs.compare import not_scored
 from dlcli.runs.files import read_table
 from dlcli.spec.training.metrics import MetricSpec, PlainMetric, TopK
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 @pytest.fixture(scope="module")
 def parent(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:

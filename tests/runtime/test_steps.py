@@ -76,8 +76,15 @@ def trained(*, gathers: bool, steps_per_execution: int, start: Position = BEGINN
     return model.get_weights(), logs
 
 
-@pytest.mark.parametrize("steps_per_execution", [1, 5])
-@pytest.mark.parametrize("start", [BEGINNING, Position(1, 7)])
+@pytest.mark.parametrize(
+    ("steps_per_execution", "start"),
+    [
+        (1, BEGINNING),
+        (5, Position(1, 7)),
+        pytest.param(5, BEGINNING, marks=pytest.mark.slow),
+        pytest.param(1, Position(1, 7), marks=pytest.mark.slow),
+    ],
+)
 def test_gathered_batches_give_the_same_bits(steps_per_execution: int, start: Position) -> None:
     """90 examples are 11 batches of 8 and one of 2; 37 are 4 of 8 and one of 5."""
     (weights, logs), (fed_weights, fed_logs) = (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from pictures import drawn_pictures
 from PIL import Image
 from sklearn import metrics
 from trainings import SMALL_CNN, trained, write_spec
@@ -22,6 +24,8 @@ from dlcli.score.compare import pair_runs
 from dlcli.score.evaluate import EvaluateOptions, evaluate
 from dlcli.score.outcome import Outcome, read_outcome, write_outcome
 from dlcli.tasks import TASKS
+
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 Array = np.ndarray[Any, Any]
 ALL = "accuracy, precision, recall, f1, {kind: f1, average: weighted}, auc, {kind: auc, curve: pr}"
@@ -95,7 +99,8 @@ def scored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     spec = write_spec(
         folder, source, task=task, model="{kind: mlp, units: [16]}", training=f"epochs: 3, metrics: {metric_list}"
     )
-    return trained(spec), expected
+    with drawn_pictures() if task == "regression" else nullcontext():
+        return trained(spec), expected
 
 
 def test_every_score_equals_scikit_learns_score_of_the_stored_predictions(scored: tuple[RunFolder, Callable[..., Any]]) -> None:

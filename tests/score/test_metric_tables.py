@@ -26,6 +26,8 @@ from dlcli.spec.base import OneOf
 from dlcli.spec.training.metrics import MetricSpec, MetricTable
 from dlcli.tasks import TASKS, Classes, OutputType, Task
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 Array = np.ndarray[Any, Any]
 
 

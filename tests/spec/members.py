@@ -77,6 +77,8 @@ _FIELDS = {
     ("Backbone", "hub"): "handle: /module",
     ("Backbone", "run"): "run: /runs/low",
     ("Source", "builtin"): "name: iris",
+    ("Source", "sklearn"): "name: california_housing",
+    ("Source", "openml"): "name: credit-g, version: 1",
     ("Source", "playground"): "name: spiral",
     ("Source", "tfds"): "name: mnist",
     ("Source", "folder"): "path: /photos",

@@ -43,6 +43,25 @@ def test_the_help_loads_no_pydantic_and_importing_dlcli_not_even_typing() -> Non
     assert not {"typing", "re"} & loaded("import dlcli")
 
 
+def test_a_check_loads_of_sources_augmentations_and_balances_only_those_that_it_uses() -> None:
+    folder = "dlcli.spec.data."
+    code = f"{SNIPPETS['load and rules']}; print(*(name for name in sys.modules if name.startswith('{folder}')))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REPOSITORY,
+        env={"PYTHONPATH": str(REPOSITORY / "src")},
+    )
+    names = {name.removeprefix(folder) for name in done.stdout.split()}
+    kinds = {name for name in names if name.startswith(("sources.", "augmentations.", "balance."))}
+    assert kinds == {
+        *("sources.base", "sources.builtin", "sources.row_ids"),
+        *("augmentations.base", "augmentations.geometry", "augmentations.presets", "balance.base"),
+    }
+
+
 DEFERRED = "from dlcli.upstream.start import defer_package_metadata; defer_package_metadata(); "
 
 

@@ -32,6 +32,8 @@ from dlcli.tasks import TASKS, Classes
 from tasks import masks, reconstruction
 from tasks.resuming import assert_resumed_bit_for_bit
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 SOURCE = "{kind: npz, path: images.npz, target: null}"
 MODEL = "{kind: mlp, units: [16], activation: relu}"
 TRAINING = "epochs: 15, optimizer: {kind: adam, learning_rate: 0.01}"

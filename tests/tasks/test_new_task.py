@@ -28,6 +28,8 @@ from dlcli.tasks import TASKS, OutputType
 from tasks import ordinal
 from tasks.resuming import assert_resumed_bit_for_bit
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 SOURCE = "{kind: csv, path: wines.csv, target: quality}"
 MODEL = "{kind: mlp, units: [8]}"
 

@@ -17,8 +17,8 @@ from dlcli.runtime.balanced_loss import BalancedLoss
 from dlcli.runtime.engine import keras
 from dlcli.score.evaluate import evaluate
 from dlcli.spec.base import OneOf
-from dlcli.spec.data.balance import ClassWeight
 from dlcli.spec.data.balance.base import ClassCounts
+from dlcli.spec.data.balance.class_weights import ClassWeight
 from dlcli.spec.load import load
 from dlcli.training.finetune import continued
 from dlcli.training.rate_trial import put_together

@@ -27,6 +27,8 @@ from dlcli.spec.load import load_text
 from dlcli.training.fit import facts_of
 from training.spread_cases import CASES, differences
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 HERE = Path(__file__).parent
 ROUNDING = 1e-6
 ON_CPU = "hardware: {device: cpu}"

@@ -20,6 +20,8 @@ from dlcli.runs.checkpoints import checkpoint_files, is_whole
 from dlcli.runs.reporter import EpochReport, Reporter
 from dlcli.training.resume import resume
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 ROOM = resource.getrlimit(resource.RLIMIT_FSIZE)
 EVENTS = 43
 """What a reporter is told in a run of the spec: 4 lines, 33 steps, 3 epochs, start and end of the fit, and one line more."""

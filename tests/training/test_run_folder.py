@@ -18,6 +18,8 @@ from dlcli.runs.files import read_table
 from dlcli.score.evaluate import evaluate
 from dlcli.spec.load import load, to_yaml
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 MODEL = "{kind: mlp, units: [6], activation: tanh, dropout: 0.2}"
 TRAINING = "epochs: 4, metrics: [accuracy, f1, balanced_accuracy], optimizer: {kind: adam, learning_rate: 0.05}"
 

@@ -200,3 +200,15 @@ def test_a_later_version_may_write_more(tmp_path: Path) -> None:
     found = speed_of(Measured(seconds=1.0, steps=10, calls=1), FACTS)
     write_stage_speed(run, StageSpeed.model_validate(found.model_dump() | {"more": 1}))
     assert stage_speeds(run)[0].stage == "train"
+
+
+def test_rows_on_the_disk_have_advice_of_their_own() -> None:
+    class OnDisk(Arrays):
+        @property
+        def on_disk(self) -> bool:
+            return True
+
+    measured = Measured(seconds=2.0, waiting=1.0, steps=100, calls=10)
+    found = speed_of(measured, replace(FACTS, inputs=OnDisk(np.zeros((320, 4), "float32"))))
+    assert found.bound == "input-bound"
+    assert found.advice[0].endswith("`data.cache: memory` keeps them, if they fit")

@@ -8,7 +8,7 @@ from sklearn import datasets
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from dlcli.upstream.sklearn import bundled_table, kernel_gamma, neighbor_classes, neighbor_rows
+from dlcli.upstream.sklearn import bundled_table, kernel_gamma, neighbor_classes, neighbor_rows, read_arff
 
 ROWS = np.array([[0.0, 2.0], [1.0, 1.0], [4.0, 0.0]])
 LABELS = ["b", "a", "b"]
@@ -40,3 +40,16 @@ def test_bundled_files_are_read_by_scikit_learn_where_it_keeps_them_elsewhere(mo
     expected = bundled_table("iris")
     monkeypatch.setattr("dlcli.upstream.sklearn._TABLES", {"iris": "no such file"})
     assert all(np.array_equal(ours, theirs) for ours, theirs in zip(bundled_table("iris"), expected, strict=True))
+
+
+def test_arff_is_read_with_its_quotes_and_gaps() -> None:
+    header = "@RELATION r\n@ATTRIBUTE 'a b' REAL\n@ATTRIBUTE c {'x y',z}\n@ATTRIBUTE d STRING\n@DATA\n"
+    text = header + "1.5,'x y','it\\'s, so'\n?,z,?\n"
+    columns, rows = read_arff(iter(text.splitlines()))
+    assert columns == [("a b", True), ("c", False), ("d", False)]
+    assert list(rows) == [[1.5, "x y", "it's, so"], [None, "z", None]]
+    with pytest.raises(ValueError, match="Invalid layout of the ARFF file"):
+        read_arff(iter(["@RELATION r"]))
+    _, rows = read_arff(iter([*text.splitlines(), "2,unknown,d"]))
+    with pytest.raises(ValueError, match="Data value unknown not found in nominal declaration"):
+        list(rows)

@@ -367,7 +367,7 @@ def shown(value: float | None, metric: str = "") -> str:
 
 
 def worst_confusions(run: RunFolder, split: str, most: int = 3) -> list[str]:
-    """Returns the pairs of classes that are confused most often, in words."""
+    """Returns the pairs of classes that are confused most often, as text."""
     from dlcli.runs.files import read_table
 
     path = run.evaluation(split) / layout.CONFUSION_MATRIX

@@ -46,7 +46,10 @@ def data(
     fast: Annotated[
         bool, typer.Option("--fast", help="Make only the fast checks, which a training makes too; do not decode images.")
     ] = False,
-    beside: Annotated[str, typer.Option("--run", metavar="RUN", help="Find label errors with the network of this run.")] = "",
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--run", metavar="RUN", help="Find label errors with the network of this run; repeat for several runs."),
+    ] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
@@ -66,12 +69,12 @@ def data(
         _refuse_existing(exclude)
     if preview is not None:
         _refuse_existing_previews(preview)
-    run = named_run(beside, runs) if beside else None
+    judges = [named_run(name, runs) for name in beside or ()]
 
     from dlcli.data.doctor.doctor import examine, open_subject
 
     with _progress() as progress:
-        subject = open_subject(loaded.experiment, offline=offline, thorough=not fast, progress=progress, run=run)
+        subject = open_subject(loaded.experiment, offline=offline, thorough=not fast, progress=progress, runs=judges)
         examination = examine(subject, fast=fast, progress=progress)
     again = _command(spec, overrides, beside)
     if html is not None:
@@ -125,10 +128,11 @@ def _progress() -> Iterator[Progress]:
         yield show
 
 
-def _command(spec: str, overrides: list[str] | None, run: str) -> str:
+def _command(spec: str, overrides: list[str] | None, runs: list[str] | None) -> str:
     """Returns the command that makes the same checks again."""
     options = [word for override in overrides or () for word in ("--set", override)]
-    return shlex.join([*shlex.split(command()), "data", spec, *options, *(["--run", run] if run else [])])
+    options += [word for run in runs or () for word in ("--run", run)]
+    return shlex.join([*shlex.split(command()), "data", spec, *options])
 
 
 def _write_exclusion(examination: Examination, path: Path) -> int:

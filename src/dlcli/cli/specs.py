@@ -70,6 +70,7 @@ def check(
 
 def _checked(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[dict[str, Any]], list[Any]]:
     """Returns what the good files say of themselves, and the faults of all others."""
+    from dlcli.data.table_storage import table_plan
     from dlcli.errors import SpecError
     from dlcli.spec.load import load
     from dlcli.spec.rules.characters import notes_on_characters
@@ -84,7 +85,8 @@ def _checked(files: Sequence[Path], overrides: Sequence[str]) -> tuple[list[dict
         else:
             facts = {"file": str(file), "name": experiment.name, "task": experiment.task.name, "model": experiment.model.kind}
             classes = experiment.data.facts(experiment.task).classes
-            notes = [*experiment.data.notes(experiment.task), *notes_on_characters(experiment, classes)]
+            plan = [line] if (line := table_plan(experiment.data)) else []
+            notes = [*plan, *experiment.data.notes(experiment.task), *notes_on_characters(experiment, classes)]
             good.append(facts | {"notes": notes})
     return good, faults
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -73,11 +73,8 @@ def train(
     workers_set = bool(workers or local_workers or index is not None)
     others = {"--resume": resume is not None, "--schedule": schedule is not None, "--profile": bool(profile)}
     refuse_combinations(several, others | {"--workers": workers_set})
-    from dlcli.api.training import load
-    from dlcli.api.training import train as train_model
     from dlcli.cli.parents import train_several
     from dlcli.errors import UsageError
-    from dlcli.report.write_up import beside_training
 
     if (workers is None) != (index is None) or (workers and local_workers):
         raise UsageError("--workers needs --index, and neither can be combined with --local-workers")
@@ -104,17 +101,37 @@ def train(
         return
     if jobs is not None:
         raise UsageError("--jobs needs --folds or --data-fractions")
+    run = _train_one(spec, overrides or (), runs, workers, index, offline=offline, profile=profile, quiet=quiet)
+    if run is not None:
+        show_run(run, quiet=quiet, as_json=as_json)
 
-    loaded = load(spec, set=overrides or ())
+
+def _train_one(
+    spec: str,
+    overrides: Sequence[str],
+    runs: Path,
+    workers: str | None,
+    index: int | None,
+    *,
+    offline: bool,
+    profile: str,
+    quiet: bool,
+) -> RunFolder | None:
+    """Trains a spec and returns its run; None in a worker that is not the chief of its cluster."""
+    from dlcli.api.training import load
+    from dlcli.api.training import train as train_model
+    from dlcli.report.write_up import beside_training
+
+    loaded = load(spec, set=overrides)
     cluster = _cluster(loaded.experiment.hardware.strategy, workers, index)
     if cluster is not None and not cluster.is_chief:
         from dlcli.training.workers import follow
 
         follow(loaded, cluster, offline=offline)
-        return
+        return None
     with training_display(quiet) as display, beside_training(enabled=cluster is None):
         run = train_model(loaded, runs=runs, offline=offline, reporter=display, cluster=cluster, profile=profile)
-    show_run(run.folder, quiet=quiet, as_json=as_json)
+    return run.folder
 
 
 def _is_parent(name: str, runs: Path) -> bool:

@@ -76,8 +76,8 @@ def _are_alike_by_nature(alike: Array) -> bool:
 def _pairs(alike: Array) -> list[tuple[int, int]]:
     """Returns the indices of images with near copies among the training images, each with that of its nearest copy.
 
-    Empty where the images are alike by nature, as digits, stripes and X-rays are: the correlations of copies form a group
-    of their own above all others, while those of natural likeness vary without a gap.
+    Empty where the images are alike by nature, as digits, stripes and X-rays are: the correlations of copies form a
+    separate group above all others, while those of natural likeness vary without a gap.
     """
     counts, nearly = (alike > ALIKE).sum(axis=1), ((alike > NEARLY) & (alike <= ALIKE)).sum(axis=1)
     hits = np.flatnonzero((counts > 0) & (counts <= SIBLINGS))

@@ -90,9 +90,9 @@ class Pool:
         order, classes = _alternating(strata, random), len(np.unique(strata))
         reached = np.cumsum(sizes[order])
         count = int(np.argmin(np.abs(reached - fraction * len(self)))) + 1
-        kept = np.zeros(len(sizes), dtype=bool)
-        kept[order[: max(count, classes)]] = True
-        return np.flatnonzero(kept[units])
+        is_chosen = np.zeros(len(sizes), dtype=bool)
+        is_chosen[order[: max(count, classes)]] = True
+        return np.flatnonzero(is_chosen[units])
 
     def _grouped(self, shares: Array, fewest: Array, random: np.random.Generator) -> Array:
         """Returns the set of each example int64 `(n,)`, from 0: all examples of a group are in one, and sets have at least

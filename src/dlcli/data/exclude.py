@@ -35,10 +35,10 @@ class Exclusion:
             return opened, 0
         parts, absent, count = dict(opened.parts), set(self.ids), 0
         for part, examples in opened.parts.items():
-            kept = np.array([place for place, name in enumerate(examples.ids) if name not in self.ids], "int64")
+            places = np.array([place for place, name in enumerate(examples.ids) if name not in self.ids], "int64")
             absent.difference_update(examples.ids)
-            count += len(examples) - len(kept)
-            parts[part] = examples.take(kept)
+            count += len(examples) - len(places)
+            parts[part] = examples.take(places)
         return replace(opened, parts=parts, notes=(*opened.notes, *self._notes(count, sorted(absent)))), count
 
     def _notes(self, count: int, absent: list[str]) -> list[str]:

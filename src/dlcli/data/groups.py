@@ -26,7 +26,10 @@ def with_groups(opened: Opened, settings: GroupSettings) -> Opened:
     Raises:
         DataError: an example has no group, or a group has examples in two parts.
     """
-    parts = {part: _with_groups(examples, settings, part) for part, examples in opened.parts.items()}
+    parts = {
+        part: examples if part != "train" and _lacks_column(examples, settings) else grouped(examples, settings)
+        for part, examples in opened.parts.items()
+    }
     refuse_shared_groups(parts)
     return replace(opened, parts=parts)
 
@@ -42,7 +45,7 @@ def refuse_shared_groups(parts: Mapping[str, Examples]) -> None:
 
 
 def with_recorded_groups(examples: Examples, recorded: Mapping[str, str]) -> Examples:
-    """Returns the examples with the groups that a run recorded, by id; an example without one is a group of its own."""
+    """Returns the examples with the groups that a run recorded, by id; an example without one is a separate group."""
     return replace(examples, groups=np.array([recorded.get(example, example) for example in examples.ids], dtype=object))
 
 
@@ -51,10 +54,17 @@ def group_numbers(groups: Array) -> Array:
     return np.unique(groups.astype(str), return_inverse=True)[1]
 
 
-def _with_groups(examples: Examples, settings: GroupSettings, part: str) -> Examples:
+def _lacks_column(examples: Examples, settings: GroupSettings) -> bool:
+    return settings.column is not None and settings.column not in examples.side_columns
+
+
+def grouped(examples: Examples, settings: GroupSettings) -> Examples:
+    """Returns the examples with their groups.
+
+    Raises:
+        DataError: an example has no group, or the column of the groups is missing.
+    """
     if settings.column is not None:
-        if part != "train" and settings.column not in examples.side_columns:
-            return examples
         setting = "data.split.group.column"
         groups = texts(side_column(examples, settings.column, setting))
         refuse_gaps(groups, examples.ids, setting, f"value of `{settings.column}`")

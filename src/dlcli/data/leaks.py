@@ -128,13 +128,14 @@ def telling_columns(splits: Splits) -> dict[str, Any]:
     """
     train = splits.train
     places = np.random.default_rng(0).permutation(len(train))[:MOST_ROWS]
-    columns = dict(list(train.inputs.table().items())[:MOST_COLUMNS])
+    table = train.inputs.table()
+    columns = list(table)[:MOST_COLUMNS]
     half = len(places) // 2
     if half < 10:
         return {"of": len(columns), "targets": {}}
     kinds = train.inputs.column_kinds
     numeric = {name for name in columns if name not in kinds or kinds[name].is_numeric}
-    rules = {name: _rules(column[places], half, is_numeric=name in numeric) for name, column in columns.items()}
+    rules = {name: _rules(table[name][places], half, is_numeric=name in numeric) for name in columns}
     scores_by_target = {}
     for target, values in _targets(splits, places):
         scores = [(name, round(_score(*rule, values, half), 4)) for name, rule in rules.items()]

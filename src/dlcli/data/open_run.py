@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,7 +66,11 @@ class OpenRun:
             DataError: the data cannot be read, or has changed since the training.
             DamagedFile: a file of the run was changed or damaged.
         """
-        return open_recorded(self.run, self.experiment, offline=self.offline)
+        return self.splits_with(())
+
+    def splits_with(self, side_columns: Sequence[str]) -> Splits:
+        """Returns `splits` whose examples have these columns of the source beside their inputs, as far as it has them."""
+        return open_recorded(self.run, self.experiment, offline=self.offline, side_columns=side_columns)
 
 
 @contextmanager
@@ -102,8 +106,8 @@ def open_run(
         yield OpenRun(run, experiment, offline)
 
 
-def open_recorded(run: RunFolder, experiment: Experiment, *, offline: bool) -> Splits:
-    """Opens the data of a run, split as the run recorded it.
+def open_recorded(run: RunFolder, experiment: Experiment, *, offline: bool, side_columns: Sequence[str] = ()) -> Splits:
+    """Opens the data of a run, split as the run recorded it; the examples have `side_columns` beside their inputs.
 
     Raises:
         DataError: the data cannot be read, or has changed since the training.
@@ -116,6 +120,7 @@ def open_recorded(run: RunFolder, experiment: Experiment, *, offline: bool) -> S
         groups=run.groups(),
         revision=run.revision(),
         column_kinds=recorded_kinds(run),
+        side_columns=side_columns,
         pixels=run.pixels_path,
     )
     refuse_other_fingerprint(run, splits.fingerprint)

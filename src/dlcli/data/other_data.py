@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.data.fingerprint import fingerprint
+from dlcli.data.groups import grouped
 from dlcli.data.inputs import recorded_kinds, recorded_shared
 from dlcli.data.source_examples import open_source, with_targets
 from dlcli.errors import DataError, UsageError
@@ -17,6 +19,7 @@ from dlcli.runs import RunFolder
 from dlcli.runs.layout import OTHER_DATA
 from dlcli.spec.data.sources import Examples, Opened, Request
 from dlcli.spec.data.sources.base import composed
+from dlcli.spec.data.split import GroupSettings
 from dlcli.spec.experiment import Experiment
 
 
@@ -31,8 +34,19 @@ class OtherData:
     notes: tuple[str, ...] = ()
 
 
-def open_other(experiment: Experiment, run: RunFolder, path: Path, *, offline: bool) -> OtherData:
+def open_other(
+    experiment: Experiment, run: RunFolder, path: Path, *, offline: bool, side_columns: Sequence[str] = ()
+) -> OtherData:
     """Returns the labelled examples at a path: its test split if it has one, else all examples.
+
+    They have groups by the rule of the run's split; a note says so if the rule finds none.
+
+    Args:
+        experiment: the run's experiment.
+        run: the run.
+        path: the folder or file.
+        offline: whether nothing may be fetched.
+        side_columns: columns that the examples have as `Examples.side_columns`, as far as the source has them.
 
     Raises:
         UsageError: the run's source has no folder or file.
@@ -46,7 +60,10 @@ def open_other(experiment: Experiment, run: RunFolder, path: Path, *, offline: b
         raise DataError(f"--data: {message}" if str(path) in message else f"--data: {path}: {message}")
     if not source.facts(experiment.task).takes(experiment.task):
         raise DataError(f"--data: {path}: its labels do not fit `task: {experiment.task}`")
-    request = Request(experiment.task, experiment.data.image, experiment.seed, offline, column_kinds=recorded_kinds(run))
+    group = experiment.data.split.group
+    columns = (*side_columns, *((group.column,) if group and group.column else ()))
+    image, kinds = experiment.data.image, recorded_kinds(run)
+    request = Request(experiment.task, image, experiment.seed, offline, column_kinds=kinds, side_columns=columns)
     opened = open_source(source, request)
     if "test" not in opened.parts and len(opened.parts) > 1:
         raise DataError(
@@ -57,9 +74,23 @@ def open_other(experiment: Experiment, run: RunFolder, path: Path, *, offline: b
     if not len(examples):
         raise DataError(f"--data: {path} has no examples")
     examples = replace(examples, inputs=examples.inputs.sharing(recorded_shared(run)))
-    notes = opened.part_notes.get(part, opened.notes)
+    examples, group_notes = _with_groups(examples, group, run)
+    notes = (*opened.part_notes.get(part, opened.notes), *group_notes)
     slug = re.sub(r"[^a-z0-9]+", "-", path.resolve().stem.lower()).strip("-")[:40] or "data"
     return OtherData(f"{OTHER_DATA}{slug}-{fingerprint({part: examples})[:6]}", examples, classes, source, notes)
+
+
+def _with_groups(examples: Examples, settings: GroupSettings | None, run: RunFolder) -> tuple[Examples, list[str]]:
+    """Returns the examples with their groups, or without groups and with a note that says why."""
+    reason = "the run's spec has no `data.split.group`, its groups are those of another run's split"
+    if settings is None and not run.groups():
+        return examples, []
+    if settings is not None:
+        try:
+            return grouped(examples, settings), []
+        except DataError as error:
+            reason = str(error)
+    return examples, [f"the groups of these examples are not known, so intervals treat them as independent: {reason}"]
 
 
 def _numbered(examples: Examples, opened: Opened, experiment: Experiment, classes: tuple[str, ...]) -> Examples:

@@ -28,6 +28,8 @@ def side_column(examples: Examples, column: str, setting: str) -> Array:
 
 def texts(values: Array) -> list[str | None]:
     """Returns the values as texts, None for gaps: whole floats lose their `.0`, texts their whitespace at the ends."""
+    if values.dtype.kind == "M" and values.dtype != "datetime64[D]":  # the items of finer units than microseconds are numbers
+        values = values.astype("datetime64[us]")
     return [_text(value) for value in values.tolist()]
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from dlcli.data.memory_limit import fits_in_memory, memory_limit
 from dlcli.runtime.inputs import Inputs
-from dlcli.runtime.pixel_file import free_disk
+from dlcli.runtime.stored_columns import StoredColumns
+from dlcli.runtime.stored_files import free_disk
 from dlcli.runtime.threads import affinity
 from dlcli.spec.data.sizes import examples_in_words, size_in_words
 
@@ -28,6 +29,7 @@ class SizePlan:
         shape: height, width and channels of images that are read from files; empty for examples in memory.
         cache: where the pixels of files are kept: `data.cache`.
         folder: the folder of pixels on the disk.
+        row_file: the file of the rows of a table, if they stay on the disk.
     """
 
     what: str
@@ -37,6 +39,7 @@ class SizePlan:
     shape: tuple[int, ...] = ()
     cache: str = "auto"
     folder: Path | None = None
+    row_file: Path | None = None
 
     @property
     def fits(self) -> bool:
@@ -50,6 +53,9 @@ class SizePlan:
 
     def line(self) -> str:
         """Returns the plan in one line."""
+        if self.row_file is not None:
+            place = f"a file in {self.row_file.parent}" if self.row_file.exists() else "a temporary file"
+            return f"{self._examples}, read in batches from {place}"
         if not self.shape or (self.fits and self.cache in ("auto", "memory")):
             return f"{self._examples} in memory"
         threads = len(affinity())
@@ -101,4 +107,5 @@ def size_plan(parts: Mapping[str, Inputs], *, cache: str = "auto", folder: Path 
     size, dtype = sum(part.memory_bytes for part in inputs), first.dtype_name
     shape = tuple(first.shape or ()) if first.in_files else ()
     what = examples_in_words(count, first.shape, images=first.kind == "images", columns=len(first.columns))
-    return SizePlan(what, count, size, dtype, shape, cache, folder)
+    row_file = first.file.path if isinstance(first, StoredColumns) else None
+    return SizePlan(what, count, size, dtype, shape, cache, folder, row_file)

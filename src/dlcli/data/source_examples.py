@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from dlcli.data.exclude import read_exclusion
 from dlcli.data.groups import with_groups
 from dlcli.data.split_column import with_parts_of_column
+from dlcli.data.table_storage import TableStorage
 from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
 from dlcli.runtime.column_kinds import ColumnKind
@@ -42,6 +43,7 @@ def open_readable(
     offline: bool,
     split: dict[str, str] | None = None,
     column_kinds: Mapping[str, ColumnKind] | None = None,
+    storage: TableStorage | None = None,
     plan: Callable[[Opened], None] | None = None,
 ) -> SourceExamples:
     """Returns the examples to split.
@@ -51,13 +53,16 @@ def open_readable(
         offline: whether nothing may be downloaded.
         split: the split of each example by its id; None to split by the spec.
         column_kinds: the kinds of columns that a run recorded.
+        storage: where the rows of large tables are kept; None to keep them as `data.cache` says, without a folder.
         plan: takes the opened source before the pixels of a file are read.
 
     Raises:
         DataError: the data cannot be read, has too many unreadable files, or does not fit the task.
     """
     data = experiment.data
-    opened = open_examples(experiment, offline=offline, split=split, revision=REVISION, column_kinds=column_kinds)
+    opened = open_examples(
+        experiment, offline=offline, split=split, revision=REVISION, column_kinds=column_kinds, storage=storage
+    )
     opened, excluded = read_exclusion(data.exclude).of_source(opened)
     if plan is not None:
         plan(opened)
@@ -85,15 +90,23 @@ def open_examples(
     split: dict[str, str] | None,
     revision: int,
     column_kinds: Mapping[str, ColumnKind] | None = None,
+    side_columns: Sequence[str] = (),
+    storage: TableStorage | None = None,
 ) -> Opened:
     """Returns the examples of the chosen classes; by the rules of revision 1 if only these find the examples of a split.
+
+    `side_columns` are asked for beside those that the split needs.
 
     Raises:
         DataError: the data cannot be read, or lacks one of the classes.
     """
     data = experiment.data
-    side_columns = _side_columns(experiment) if split is None or data.split.file else ()
-    request = Request(experiment.task, data.image, experiment.seed, offline, revision, column_kinds or {}, side_columns)
+    of_split = _side_columns(experiment) if split is None or data.split.file else ()
+    side_columns = tuple(dict.fromkeys((*of_split, *side_columns)))
+    storage = storage or TableStorage(data.cache)
+    request = Request(
+        experiment.task, data.image, experiment.seed, offline, revision, column_kinds or {}, side_columns, storage
+    )
     opened = open_source(data.source, request)
     if split is not None and revision > 1 and not _names_all(split, opened):
         first_revision = open_source(data.source, replace(request, revision=1))

@@ -19,6 +19,7 @@ from dlcli.data.source_examples import SourceExamples, open_examples, open_reada
 from dlcli.data.split import SplitExamples, drawn_splits, recorded_splits, with_train_fraction
 from dlcli.data.split_file import read_split_file
 from dlcli.data.split_notes import class_notes, note_of_ignored, split_notes
+from dlcli.data.table_storage import TableStorage
 from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
 from dlcli.runs.reporter import Log
@@ -142,6 +143,7 @@ def open_splits(
     groups: Mapping[str, str] | None = None,
     revision: int = REVISION,
     column_kinds: Mapping[str, ColumnKind] | None = None,
+    side_columns: Sequence[str] = (),
     pixels: Path | None = None,
     log: Log = unreported,
 ) -> Splits:
@@ -154,7 +156,9 @@ def open_splits(
         groups: the group of each example as a run recorded it, by id.
         revision: the revision of the run whose examples are opened again.
         column_kinds: the kinds of columns that this run recorded.
-        pixels: the folder for `data.cache: disk`; None to decode the files each time.
+        side_columns: columns that the examples of a recorded split keep as `Examples.side_columns`.
+        pixels: the folder for `data.cache: disk`; None to decode the files each time, and to write the rows of a table into a
+            temporary file.
         log: takes the plan for the memory, before the pixels of a file are read.
 
     Raises:
@@ -163,12 +167,22 @@ def open_splits(
     """
     if split is None:
         return _first_splits(experiment, offline=offline, column_kinds=column_kinds, pixels=pixels, log=log)
-    opened = open_examples(experiment, offline=offline, split=split, revision=revision, column_kinds=column_kinds)
+    opened = open_examples(
+        experiment,
+        offline=offline,
+        split=split,
+        revision=revision,
+        column_kinds=column_kinds,
+        side_columns=side_columns,
+        # With `memory`, a table may still stay on the disk: a run that was trained on another machine is scored here.
+        storage=TableStorage("auto" if experiment.data.cache == "memory" else experiment.data.cache, pixels),
+    )
     refuse_unfit(opened, experiment)
     splits = recorded_splits(opened, split, experiment)
     splits = splits.changed(partial(with_recorded_groups, recorded=groups)) if groups else splits
     notes = note_of_ignored(splits, opened)
-    return _in_memory(experiment, SourceExamples(opened), splits, notes, Survey(), pixels=pixels, first=False)
+    source = SourceExamples(opened)
+    return _in_memory(experiment, source, splits, notes, Survey(), pixels=pixels, first=False, side_columns=side_columns)
 
 
 def _first_splits(
@@ -189,7 +203,8 @@ def _first_splits(
         if plan is not None:
             log(plan.line())
 
-    source = open_readable(experiment, offline=offline, split=split, column_kinds=column_kinds, plan=report)
+    storage = TableStorage(data.cache, pixels, log)
+    source = open_readable(experiment, offline=offline, split=split, column_kinds=column_kinds, storage=storage, plan=report)
     if split is None:
         splits, ignored = drawn_splits(source.opened, experiment), []
     else:
@@ -219,14 +234,23 @@ def _in_memory(
     *,
     pixels: Path | None,
     first: bool,
+    side_columns: Sequence[str] = (),
 ) -> Splits:
-    """Returns the splits with their images decoded as `data.cache` says, and with the facts of the source."""
+    """Returns the splits with their images decoded as `data.cache` says, and with the facts of the source.
+
+    Of the columns beside the inputs only `side_columns` are kept.
+    """
     data, task, opened = experiment.data, experiment.task, source.opened
     splits, image, image_notes = with_value_range(splits, data.image, opened.value_range, first=first)
-    memory = MemoryShare(memory_limit(data.cache).share)
-    decoded = partial(decoded_examples, survey=survey, memory=memory, cache=data.cache, pixels=pixels)
-    # The columns that decided the split are not needed any more.
-    in_memory = splits.changed(lambda examples: replace(with_targets(decoded(examples), task), side_columns={}))
+    plan = _size_plan(splits.distinct, data, pixels)
+    fits, memory = plan is None or plan.fits, MemoryShare(memory_limit(data.cache).share)
+    decoded = partial(decoded_examples, survey=survey, memory=memory, cache=data.cache, pixels=pixels, fits=fits)
+
+    def complete(examples: Examples) -> Examples:
+        side = {name: values for name, values in examples.side_columns.items() if name in side_columns}
+        return replace(with_targets(decoded(examples), task), side_columns=side)
+
+    in_memory = splits.changed(complete)
     return Splits(
         in_memory.train,
         in_memory.validation,

@@ -16,6 +16,8 @@ from dlcli.runtime.columns import lookups
 from dlcli.runtime.inputs import Inputs
 
 MOST_NAMED = 3
+_BLOCK_ROWS = 65_536
+"""Rows that are counted at once: those of a table on the disk need not fit into memory."""
 
 
 @dataclass
@@ -86,11 +88,18 @@ def notes_on(model: Any, inputs: Inputs, gaps: Mapping[str, int] | None) -> list
     if not inputs.columns:
         return []
     unfamiliar = Unfamiliar(model, inputs.column_kinds, gaps)
-    unfamiliar.add(inputs.columns)
+    columns = inputs.table()
+    for start in range(0, max(1, len(inputs)), _BLOCK_ROWS):
+        unfamiliar.add({name: values[start : start + _BLOCK_ROWS] for name, values in columns.items()})
     return unfamiliar.notes()
 
 
 def gaps_of(inputs: Inputs) -> dict[str, int] | None:
     """Returns the number of gaps in each raw column; None for other inputs."""
-    kinds = inputs.column_kinds
-    return {name: int(kinds[name].gaps(values).sum()) for name, values in inputs.columns.items()} or None
+    if not inputs.columns:
+        return None
+    gaps = dict.fromkeys(inputs.columns, 0)
+    for name, values in inputs.table().items():
+        for start in range(0, len(inputs), _BLOCK_ROWS):
+            gaps[name] += int(inputs.column_kinds[name].gaps(values[start : start + _BLOCK_ROWS]).sum())
+    return gaps

@@ -258,7 +258,7 @@ def _batches(inputs: Inputs, size: int, *, deep: bool) -> Iterator[Any]:
     for start in range(0, len(inputs), size):
         at = np.arange(start, min(start + size, len(inputs)))
         if inputs.columns:
-            yield inputs.layout.arrays({name: values[at] for name, values in inputs.columns.items()})
+            yield inputs.layout.arrays({name: values[at] for name, values in inputs.table().items()})
         else:
             batch = inputs.read(at)
             yield batch.astype("float32") if deep else batch  # deep images of TFDS are uint8 in memory

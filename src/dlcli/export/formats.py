@@ -89,7 +89,7 @@ def write_tflite(
     try:
         with quiet_start():
             named_model.export(str(path), format="litert", verbose=False, **options)
-    except Exception as error:  # TensorFlow's converter has no error class of its own
+    except Exception as error:  # TensorFlow's converter has no error class
         raise RunFailed(f"LiteRT cannot represent this model: {_error_summary(error)}; --format saved_model can") from error
 
 

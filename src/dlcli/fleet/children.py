@@ -121,7 +121,7 @@ def experiment_of(job: Job) -> Experiment:
 
 
 def too_small_classes(counts: Sequence[tuple[str, int]], folds: int) -> Iterator[str]:
-    """Yields the classes with fewer examples than folds, in words."""
+    """Yields the classes with fewer examples than folds, as text."""
     for name, count in counts:
         if count < folds:
             yield f"class {name!r} has {count} {'example' if count == 1 else 'examples'}"

@@ -95,12 +95,13 @@ class Network:
     def encoded(self, inputs: Inputs) -> Inputs:
         """Returns inputs in the form that `functional` takes.
 
-        Rows are encoded once, or batch by batch if all of them do not fit into memory; the features have the same bits.
+        Rows are encoded once, or batch by batch if all of them do not fit into memory or stay on the disk; the features have
+        the same bits.
         """
         if self.encode is None:
             return inputs
         self.encode.jit_compile = False  # XLA does not support strings
-        if not fits_in_memory(4 * len(inputs) * int(self.encode.output_shape[-1])):
+        if inputs.on_disk or not fits_in_memory(4 * len(inputs) * int(self.encode.output_shape[-1])):
             return EncodedRows(inputs, self.encode)
         return Arrays(self.encode.predict(ordered_batches(inputs, examples=len(inputs), batch_size=1024), verbose=0))
 
@@ -244,7 +245,7 @@ def _build_for_columns(experiment: Experiment, splits: Splits, scale: TargetScal
 
     inputs, normalize = splits.train.inputs, cast("Normalize", experiment.data.normalize)  # `auto` is resolved by now
     encoding = Encoding(normalize, unseen_as_zeros=revision > 1, text=experiment.data.text.token_settings())
-    columns = column_inputs(inputs.columns, inputs.layout, encoding)
+    columns = column_inputs(inputs.table(), inputs.layout, encoding)
     raw, rows = columns.inputs, columns.features
     entry = keras.Input(rows.shape[1:], name="features")
     features = experiment.model.of_columns(columns, entry)

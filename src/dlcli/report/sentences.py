@@ -55,7 +55,7 @@ def headline(metric: str, value: float | None) -> str:
 
 
 def between(low: float | None, high: float | None, metric: str = "") -> str:
-    """Returns an interval in words; empty where there is none."""
+    """Returns an interval as text; empty where there is none."""
     if low is None or high is None:
         return ""
     if metric and is_share(metric):

@@ -160,7 +160,10 @@ def _content(path: Path, largest: int) -> bytes:
         if not path.is_file():
             raise DamagedFile(f"{path}: {'not a file' if path.exists() else 'no such file'}")
         with path.open("rb") as file:
-            content = file.read(largest + 1)
+            # `read(largest)` would reserve so much memory, also for a small file: gigabytes, which a limit may not allow.
+            size = min(os.fstat(file.fileno()).st_size, largest)
+            content = file.read(size + 1)
+            content += file.read(largest - size) if len(content) > size else b""  # it has grown meanwhile
     except OSError as error:
         raise DamagedFile(f"{path}: {error.strerror or error}") from None
     if len(content) > largest:

@@ -1,4 +1,4 @@
-"""The column `group` of `split.csv`: the group of each example, where examples were split by groups."""
+"""The column `group` of `split.csv`, or of the `groups.csv` of other data: the group of each example, where it is known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ GROUP = "group"
 
 
 def recorded_groups(path: Path) -> dict[str, str]:
-    """Returns the group of each example by its id in a `split.csv`; empty if it has no groups, or there is no file.
+    """Returns the group of each example by its id in such a file; empty if it has no groups, or there is no file.
 
     Raises:
         DamagedFile: the file cannot be read.

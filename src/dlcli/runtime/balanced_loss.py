@@ -28,7 +28,7 @@ class BalancedLoss(keras.losses.Loss):  # type: ignore[misc]
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Returns the weighted mean of a batch."""
         labels = keras.ops.convert_to_tensor(y_true)
-        if self._table.ndim == 2:  # each decision has a loss and a weight of its own
+        if self._table.ndim == 2:  # each decision has its own loss and weight
             labels = keras.ops.reshape(labels, keras.ops.shape(y_pred))
             positive, negative = self._table[:, 1], self._table[:, 0]
             weights = labels * positive + (1.0 - labels) * negative  # also of labels that are shares

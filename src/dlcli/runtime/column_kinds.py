@@ -147,7 +147,8 @@ class ColumnKind(ABC):
 
         Args:
             tensors: the Keras input `(batch, 1)` of each column; a single one `(batch, columns)` where they share it.
-            columns: the training split's values `(n,)` of each column.
+            columns: the training split's values `(n,)` of each column: arrays, or `StoredColumn` on the disk, which have a
+                length and are read by slices.
             encoding: the settings of the run.
         """
 

@@ -136,7 +136,7 @@ def column_inputs(columns: Mapping[str, Array], layout: InputLayout, encoding: E
     kind are encoded together. They do not depend on which columns share an input.
 
     Args:
-        columns: the training split's columns `(n,)`, in the dtypes of their kinds.
+        columns: the training split's columns `(n,)`, in the dtypes of their kinds; arrays, or `StoredColumn` on the disk.
         layout: the inputs of the model.
         encoding: the settings of the run.
     """

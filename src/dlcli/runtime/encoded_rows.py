@@ -38,6 +38,11 @@ class EncodedRows(Inputs):
         """The bytes of the rows before they are encoded."""
         return self.rows.memory_bytes
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether the rows stay on the disk."""
+        return self.rows.on_disk
+
     def take(self, places: Array) -> Self:
         """Returns the rows at the given places."""
         return type(self)(self.rows.take(places), self.encode)

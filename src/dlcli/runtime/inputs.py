@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -35,6 +35,11 @@ class Inputs(ABC):
     kind: ClassVar[Kind]
     in_files: ClassVar[bool] = False
     """Whether each example is read from a file."""
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the rows of a table stay on the disk, since all of them need not fit into memory."""
+        return False
 
     @property
     def gathers(self) -> bool:
@@ -117,7 +122,10 @@ class Inputs(ABC):
         """
 
     def table(self) -> Mapping[str, Array]:
-        """Returns rows as columns by name; columns without names are numbered from 0."""
+        """Returns rows as columns by name; columns without names are numbered from 0.
+
+        Those of a table on the disk are read when their values at slices or places are asked for (`StoredColumn`).
+        """
         return self.columns
 
     def with_table(self, columns: Mapping[str, Array]) -> Inputs:
@@ -298,8 +306,8 @@ class TableColumns(Inputs):
         return lambda indices: {name: read(indices) for name, read in readers.items()}
 
     def keys(self, places: Array) -> list[Any]:
-        """Returns a hash of each row's cells."""
-        return [hash(row) for row in zip(*(cells(column[places]) for column in self.columns.values()), strict=True)]
+        """Returns a hash of each row's cells; one column is read after the other."""
+        return list(row_hashes((column[places] for column in self.columns.values()), len(places)).tolist())
 
     def digest(self, place: int) -> bytes:
         """Returns a digest of a row's cells."""
@@ -327,9 +335,31 @@ def array_bytes(values: Array) -> bytes | memoryview:
 
 
 def cells(column: Array) -> Sequence[Any]:
-    """Returns values that are equal for equal cells, also for gaps: NaN is not equal to itself, but its bits are."""
-    values: list[Any] = (column.view(f"i{column.itemsize}") if column.dtype.kind == "f" else column).tolist()
+    """Returns the values of `comparable` as a list."""
+    values: list[Any] = comparable(column).tolist()
     return values
+
+
+_MULTIPLIER = 0x9E3779B97F4A7C15
+"""An odd number (2 to the 64 by the golden ratio): the hash of a row depends on the order of its columns."""
+
+
+def row_hashes(columns: Iterable[Array], rows: int) -> Array:
+    """Returns a hash of the cells of each row, uint64 `(rows,)`, from one column `(rows,)` after the other.
+
+    Cells are hashed by `pandas.util.hash_array`. Equal rows have equal hashes, also where they have gaps.
+    """
+    from pandas.util import hash_array
+
+    hashes = np.zeros(rows, "uint64")
+    for column in columns:
+        hashes = hashes * np.uint64(_MULTIPLIER) + hash_array(comparable(column))
+    return hashes
+
+
+def comparable(column: Array) -> Array:
+    """Returns values that are equal for equal cells, also for gaps: NaN is not equal to itself, but its bits are."""
+    return column.view(f"i{column.itemsize}") if column.dtype.kind == "f" else column
 
 
 def _gathering(values: Array) -> Callable[[Any], Any]:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import secrets
-import shutil
-import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from io import BufferedWriter
 from math import prod
 from pathlib import Path
@@ -18,11 +12,11 @@ from weakref import finalize
 
 import numpy as np
 
+from dlcli.runtime.stored_files import content_key
+
 if TYPE_CHECKING:
     from dlcli.arrays import Array
 
-KEPT_DAYS = 30
-"""Days after which a file that no training used is deleted when another one is written."""
 _FORM = 1
 """The number of the form of these files; a file of another form has another name."""
 
@@ -66,52 +60,18 @@ class PixelFile:
 
 
 def pixel_key(paths: Sequence[str], settings: object, shape: tuple[int, ...], dtype: str) -> str:
-    """Returns the name of the file for images: a SHA-256 of what their pixels depend on.
-
-    These are the paths, sizes and times of the image files, and the settings for reading them.
-    """
-    digest = hashlib.sha256(json.dumps([_FORM, str(settings), list(shape), dtype]).encode())
-    for path in paths:
-        status = os.stat(path)
-        digest.update(f"\0{path}\0{status.st_size}\0{status.st_mtime_ns}".encode(errors="surrogateescape"))
-    return digest.hexdigest()
+    """Returns the name of the file for images, which depends on the image files and on the settings for reading them."""
+    return content_key(paths, [_FORM, str(settings), list(shape), dtype])
 
 
-def write_pixels(path: Path, decode: Callable[[Callable[[int, Array], None]], None]) -> None:
-    """Writes a file of pixels as a whole, and deletes old files beside it.
+def write_pixels(file: BufferedWriter, decode: Callable[[Callable[[int, Array], None]], None]) -> None:
+    """Writes the pixels of images to an open file.
 
     Args:
-        path: the file.
+        file: the file.
         decode: calls a function with the position and the pixels of each image, in order.
 
     Raises:
         OSError: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _delete_old(path.parent)
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            decode(lambda _, pixels: _write(file, pixels))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write(file: BufferedWriter, pixels: Array) -> None:
-    np.ascontiguousarray(pixels).tofile(file)
-
-
-def _delete_old(folder: Path) -> None:
-    oldest = time.time() - KEPT_DAYS * 86_400
-    for path in (*folder.glob("*.raw"), *folder.glob(".*.tmp")):
-        with suppress(OSError):  # another training may delete it too
-            if path.lstat().st_mtime < oldest:
-                path.unlink()
-
-
-def free_disk(folder: Path) -> int:
-    """Returns the free bytes of the disk on which a folder is, or will be."""
-    return shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.exists())).free
+    decode(lambda _, pixels: np.ascontiguousarray(pixels).tofile(file))

@@ -86,7 +86,7 @@ class TrainingStream:
         with tf.device("CPU:0"):  # where tf.data reads it
             self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         drawn = partial(epoch_order, seed, examples=examples) if draw is None else draw.order
-        self._order = _FirstOrder(examples, seed, self._epoch) if first_order else _Order(drawn)
+        self._order = _FirstOrder(examples, seed, self._epoch) if first_order else _Order(drawn, examples)
         order, read = self._order, inputs.reader()
         self.gathers = _gathers(inputs, augment) and not first_order
 
@@ -210,24 +210,27 @@ def epoch_order(seed: int, epoch: int, examples: int) -> Array:
     version of NumPy; those of `Generator.permutation` may change.
     """
     bits = np.random.Philox(key=[seed, _SHUFFLING], counter=[0, 0, epoch, 0]).random_raw(examples)
-    return np.argsort(bits, kind="stable").astype("int64")
+    return np.argsort(bits, kind="stable").astype("int64", copy=False)
 
 
 class _Order:
-    """The order of examples in the current epoch; `drawn` returns that of an epoch."""
+    """The order of examples in the current epoch; `drawn` returns that of an epoch, as places among `examples`.
 
-    def __init__(self, drawn: Callable[[int], Array]) -> None:
-        self._drawn = drawn
+    It takes 4 bytes for each example where these suffice: there may be many millions.
+    """
+
+    def __init__(self, drawn: Callable[[int], Array], examples: int) -> None:
+        self._drawn, self._dtype = drawn, "int32" if examples < 2**31 else "int64"
         with tf.device("CPU:0"):
-            self._indices = tf.Variable(drawn(0), trainable=False)
+            self._indices = tf.Variable(drawn(0).astype(self._dtype), trainable=False)
 
     def begin(self, epoch: int) -> None:
         """Draws the order of an epoch."""
-        self._indices.assign(self._drawn(epoch))
+        self._indices.assign(self._drawn(epoch).astype(self._dtype))
 
     def at(self, places: Any) -> Any:
         """Returns the examples at the given places of the order, int64."""
-        return tf.gather(self._indices, places)
+        return tf.cast(tf.gather(self._indices, places), tf.int64)
 
 
 class _FirstOrder:
@@ -247,7 +250,7 @@ class _FirstOrder:
 
 @contextmanager
 def data_errors() -> Iterator[None]:
-    """Raises the DataError of an unreadable file inside the block, which TensorFlow wraps in an error of its own."""
+    """Raises the DataError of an unreadable file inside the block, which TensorFlow wraps in another error."""
     try:
         yield
     except tf.errors.OpError as error:

@@ -15,7 +15,7 @@ def of_whole_labels(metric: Any, *, one_of_several: bool) -> Any:
 
     Args:
         metric: the metric, which is changed.
-        one_of_several: whether a label is a row of shares with sum 1; else each number is a share of its own.
+        one_of_several: whether a label is a row of shares with sum 1; else each number is a separate share.
     """
     update = metric.update_state
 

@@ -25,7 +25,7 @@ from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.engine import keras
 from dlcli.runtime.inputs import Inputs
 from dlcli.runtime.stream import ordered_batches
-from dlcli.score.intervals import metric_interval
+from dlcli.score.intervals import clustered, group_notes, metric_estimate
 from dlcli.score.text_rows import has_texts, text_rows
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
@@ -79,33 +79,43 @@ def baselines(
     split = split or splits.scored
     if split not in splits:
         raise UsageError(f"--split: the data has no {split} split; it has {', '.join(splits.by_name)}")
-    train, scored_inputs = model_rows(experiment, splits.train, splits[split])
     texts = has_texts(splits.train.inputs)
     places = np.arange(len(splits.train))
     if len(places) > most:
         places = np.sort(np.random.default_rng(experiment.seed).permutation(len(places))[:most])
         log(f"note: {most:,} of {len(splits.train):,} training examples are used; raise --examples to use more")
+    train, scored_inputs = model_rows(experiment, splits.train, splits[split], places)
     truth, metrics = splits[split].targets, list(experiment.training.metrics or [])
     rows = []
     for name, model in simple_models(splits.task, experiment.seed, texts=texts):
         log(f"{name}: fitting {len(places):,} examples with {train.shape[1]:,} features")
-        rows.append(_row(name, model, train[places], splits.train.targets[places], scored_inputs, truth, splits, metrics))
+        rows.append(_row(name, model, train, splits.train.targets[places], scored_inputs, splits, split, metrics))
     title = title_of(split, shared=split == "test" and splits.test_is_validation)
+    for note in group_notes(splits[split].groups):
+        log(f"note: {note}")
     names = [metric.name for metric in metrics]
     return Baselines(split, len(truth), len(places), names, rows, splits.fingerprint, title)
 
 
-def model_rows(experiment: Experiment, train: Examples, scored: Examples) -> tuple[Any, Any]:
-    """Returns the training examples and the scored examples as float32 `(n, features)`: sparse matrices for texts."""
+def model_rows(experiment: Experiment, train: Examples, scored: Examples, places: Array | None = None) -> tuple[Any, Any]:
+    """Returns the training examples and the scored examples as float32 `(n, features)`: sparse matrices for texts.
+
+    Args:
+        experiment: the experiment.
+        train: the training examples, by which columns are scaled.
+        scored: the scored examples.
+        places: the training examples that are returned; None for all.
+    """
+    places = np.arange(len(train)) if places is None else places
     first, second = train.inputs, scored.inputs
     if has_texts(first):
-        return text_rows(first, second, experiment.data.text)
+        return text_rows(first.take(places), second, experiment.data.text)
     if first.columns:
-        columns = column_inputs(first.columns, first.layout, Encoding("standard", before_training=False))
+        columns = column_inputs(first.table(), first.layout, Encoding("standard", before_training=False))
         encode = keras.Model(columns.inputs, columns.features)
         encode.jit_compile = False
-        return _encoded(encode, first), _encoded(encode, second)
-    return _flat(train), _flat(scored)
+        return _encoded(encode, first.take(places)), _encoded(encode, second)
+    return _flat(train.take(places)), _flat(scored)
 
 
 def _encoded(encode: Any, inputs: Inputs) -> Array:
@@ -144,11 +154,12 @@ def _row(
     train: Any,
     labels: Array,
     scored_inputs: Any,
-    truth: Array,
     splits: Splits,
+    split: str,
     metrics: Sequence[MetricSpec],
 ) -> Row:
-    """Fits one model and scores it; an error of scikit-learn becomes the row's reason."""
+    """Fits one model and scores it on a split; an error of scikit-learn becomes the row's reason."""
+    truth, groups = splits[split].targets, splits[split].groups
     began = perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a simple model that has not converged is still a baseline
@@ -157,10 +168,8 @@ def _row(
             scores = splits.task.output.simple_scores(model, scored_inputs, splits.classes)
         except ValueError as error:
             return Row(name, {}, perf_counter() - began, str(error).splitlines()[0])
-    metric_scores = {
-        metric.name: (metric.score(truth, scores, splits.task), metric_interval(metric, truth, scores, splits.task))
-        for metric in metrics
-    }
+    estimates = {metric.name: clustered(metric_estimate(metric, truth, scores, splits.task), groups) for metric in metrics}
+    metric_scores = {metric: (estimate.value, estimate.interval) for metric, estimate in estimates.items()}
     return Row(name, metric_scores, perf_counter() - began)
 
 

@@ -35,7 +35,7 @@ from dlcli.score.intervals import clustered, group_notes, loss_estimate, metric_
 from dlcli.score.members import Members, member_outputs
 from dlcli.score.outcome import Outcome
 from dlcli.score.record import Evaluation, Scores, scores_of, write_evaluation
-from dlcli.score.slices import columns_of, slices
+from dlcli.score.slices import columns_asked_for, columns_of, slices
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Decisions, Task
@@ -87,7 +87,7 @@ def evaluate(
         _refuse_misfit(options, opened.task, data)
         if data:
             return _evaluate_other(opened, Path(data), split, options)
-        splits = opened.splits
+        splits = opened.splits_with(columns_asked_for(opened.experiment.data.source, options.slices))
         _refuse_missing(split, splits.by_name)
         if options.calibrate:
             calibrate(opened.experiment, splits, run)
@@ -119,7 +119,8 @@ def _evaluate_other(opened: OpenRun, path: Path, split: str, options: EvaluateOp
     if split:
         raise UsageError("--data is scored as a whole: omit --split")
     run, experiment = opened.run, opened.experiment
-    other = open_other(experiment, run, path, offline=opened.offline)
+    columns = columns_asked_for(experiment.data.source, options.slices, elsewhere=True)
+    other = open_other(experiment, run, path, offline=opened.offline, side_columns=columns)
     refuse_other_type(opened.model, other.examples.inputs, experiment, path)
     scored_data = ScoredData(other.name, other.examples, other.classes, other.source, other.notes)
     return score_data(experiment, run, scored_data, run.data(), options)

@@ -62,7 +62,8 @@ def group_notes(groups: Array | None) -> list[str]:
     """Returns a note that intervals consider the groups of the examples; none without groups."""
     if groups is None:
         return []
-    return [f"intervals are those of {len(set(groups.tolist())):,} groups: examples of one group are not independent"]
+    count = len(set(groups.tolist()))
+    return [f"intervals are those of {count:,} group{'' if count == 1 else 's'}: examples of one group are not independent"]
 
 
 def clustered(estimate: Estimate, groups: Array | None) -> Estimate:

@@ -12,8 +12,9 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.errors import DamagedFile
 from dlcli.runs import RunFolder, layout
-from dlcli.runs.files import read_table, replacing, write_table
+from dlcli.runs.files import read_cells, replacing, write_table
 from dlcli.runs.numbers import digits
+from dlcli.runs.split_groups import GROUP, recorded_groups
 from dlcli.tasks import Classes, Task
 from dlcli.tasks.columns import PredictionColumns
 
@@ -70,7 +71,8 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
     """Writes `predictions.csv`, or `predictions.parquet` where there are many cells; neither for an output that is not a row.
 
     Columns `id,label,predicted,probability,p_<class>...`; for several labels or targets, columns of each.
-    A float has nine digits, so that it reads back as the same bits. `losses.csv` beside it has the columns `id,loss`.
+    A float has nine digits, so that it reads back as the same bits. `losses.csv` beside it has the columns `id,loss`,
+    and of other data than the run's own `groups.csv` the columns `id,group`, if the groups are known.
     """
     if outcome.task.output.is_row:
         _write_predictions(outcome, folder)
@@ -78,6 +80,10 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
         (folder / layout.LOSSES).unlink(missing_ok=True)
     else:
         write_table(folder / layout.LOSSES, ("id", "loss"), zip(outcome.ids, map(_loss_cell, outcome.losses), strict=True))
+    if outcome.groups is not None and outcome.split.startswith(layout.OTHER_DATA):
+        write_table(folder / layout.GROUPS, ("id", GROUP), zip(outcome.ids, outcome.groups.tolist(), strict=True))
+    else:
+        (folder / layout.GROUPS).unlink(missing_ok=True)
 
 
 def _write_predictions(outcome: Outcome, folder: Path) -> None:
@@ -130,7 +136,7 @@ def read_outcome(run: RunFolder, split: str) -> Outcome:
     if not ids:
         raise DamagedFile(f"{path}: contains no predictions")
     outcome = Outcome(task, split, ids, stored.names, stored.truth, stored.scores, stored.predicted)
-    recorded = run.groups()
+    recorded = recorded_groups(folder / layout.GROUPS) if split.startswith(layout.OTHER_DATA) else run.groups()
     groups = np.array([recorded.get(example, example) for example in ids], dtype=object) if recorded else None
     return replace(outcome, losses=_losses(folder, ids), groups=groups)
 
@@ -150,8 +156,8 @@ def _losses(folder: Path, ids: list[str]) -> Array | None:
 
 
 def _csv(path: Path) -> dict[str, Array]:
-    rows = read_table(path)
-    return {name: np.array([row[name] for row in rows], dtype=object) for name in (rows[0] if rows else ())}
+    columns, rows = read_cells(path)
+    return {name: np.array([row[place] for row in rows], dtype=object) for place, name in enumerate(columns)} if rows else {}
 
 
 def _parquet(path: Path) -> dict[str, Array]:

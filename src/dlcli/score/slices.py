@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from dlcli.data.side_columns import texts
 from dlcli.errors import UsageError
-from dlcli.score.intervals import metric_interval
+from dlcli.score.intervals import clustered, metric_estimate
 from dlcli.score.outcome import Outcome
-from dlcli.spec.data.sources import Examples
+from dlcli.spec.data.sources import Examples, SourceSpec
 from dlcli.spec.data.sources.csv import Csv
 from dlcli.spec.data.sources.folder import Folder
 from dlcli.spec.data.sources.image_table import ImageTable
@@ -40,7 +41,7 @@ class Slice:
 
 
 def slices(outcome: Outcome, columns: dict[str, list[str]], metrics: Sequence[MetricSpec]) -> list[Slice]:
-    """Returns every metric over the examples of every value of every column.
+    """Returns every metric over the examples of every value of every column; its interval considers groups of examples.
 
     Args:
         outcome: the predictions.
@@ -56,9 +57,9 @@ def slices(outcome: Outcome, columns: dict[str, list[str]], metrics: Sequence[Me
             places = np.flatnonzero(np.array([group == value for group in groups]))
             truth, scores = outcome.truth[places], outcome.scores[places]
             for metric in metrics:
-                score = metric.score(truth, scores, outcome.task)
-                interval = metric_interval(metric, truth, scores, outcome.task)
-                rows.append(Slice(column, value, len(places), metric.name, score, interval))
+                estimate = metric_estimate(metric, truth, scores, outcome.task)
+                interval = clustered(estimate, None if outcome.groups is None else outcome.groups[places]).interval
+                rows.append(Slice(column, value, len(places), metric.name, estimate.value, interval))
     return rows
 
 
@@ -98,8 +99,32 @@ def _quarters(numbers: list[float | None]) -> list[str]:
     return [_NONE if number is None else names[int(np.searchsorted(inner, number, side="left"))] for number in numbers]
 
 
+def columns_asked_for(source: SourceSpec, requested: Sequence[str], *, elsewhere: bool = False) -> tuple[str, ...]:
+    """Returns the columns that a source must be asked for to slice by, as `Request.side_columns`.
+
+    Tables of text and image folders are asked for none: `columns_of` reads their files.
+
+    Args:
+        source: the source.
+        requested: the columns to slice by.
+        elsewhere: whether other data is sliced, which may have other columns.
+
+    Raises:
+        UsageError: the source has no such column, or no columns at all.
+    """
+    if not requested or isinstance(source, (Csv, ImageTable, Folder)):
+        return ()
+    names = source.side_columns()
+    if names == ():
+        raise UsageError(f"--slice: a {getattr(source, 'kind', '')} source has no columns to slice by")
+    if names is not None and not elsewhere:
+        _refuse_unknown(requested, [*names], "the source")
+    return tuple(requested)
+
+
 def columns_of(source: Any, examples: Examples, requested: Sequence[str]) -> dict[str, list[str]]:
-    """Returns the requested columns, a text for each example: of the table's file, or of `metadata.csv` in the image folder.
+    """Returns the requested columns, a text for each example: of the table's file, of `metadata.csv` in the image folder, or
+    the side columns of the examples.
 
     `metadata.csv` has a column `file_name`, the path of an image below the folder, and any other columns.
 
@@ -115,7 +140,8 @@ def columns_of(source: Any, examples: Examples, requested: Sequence[str]) -> dic
         return cells
     if isinstance(source, Folder):
         return _metadata(Path(source.path), examples, requested)
-    raise UsageError(f"--slice: a {source.kind} source has no columns to slice by")
+    _refuse_unknown(requested, [*examples.side_columns], "the data")
+    return {name: [text or "" for text in texts(examples.side_columns[name])] for name in requested}
 
 
 def _csv_columns(source: Csv, examples: Examples, requested: Sequence[str]) -> dict[str, list[str]]:

@@ -6,7 +6,9 @@ For the same reason modules of spec classes have no `from __future__ import anno
 pydantic compiles each annotation from its text again, those of class variables for every subclass.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, cast, get_args
 
 from pydantic import (
@@ -79,6 +81,8 @@ class OneOf:
     A bare name stands for a kind without settings. With `number=True` a positive number is accepted as it is, and so
     is each of `words`, such as `auto`; with `items` a list of that union's members as well. A mapping without `kind` is
     the member whose kind has a default and whose fields it has.
+    `places` names each kind's class, as `module:Class`, in place of a union of the classes: the module of a kind is imported
+    when a spec uses it. The annotation is then the members' base class.
     Unlike pydantic's own discriminated union, a member is compiled only when a spec uses it, and error places hold
     the keys of the YAML alone. Measured in turns, 21 whole processes each of `dlcli check configs/digits_cnn.yaml`, against
     pydantic's tagged union behind a deferred build, which compiles every member: 0.75 s of processor time against 0.91 s and
@@ -87,8 +91,17 @@ class OneOf:
 
     registry: ClassVar["dict[str, OneOf]"] = {}
 
-    def __init__(self, name: str, *, number: bool = False, words: tuple[str, ...] = (), items: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        number: bool = False,
+        words: tuple[str, ...] = (),
+        items: str = "",
+        places: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.name = name
+        self.places = places
         self.number = number
         self.words = words
         self.items = items
@@ -111,10 +124,19 @@ class OneOf:
     @property
     def members(self) -> tuple[type[Spec], ...]:
         """The spec classes of the union, in the order they are written."""
-        if self._source is None:
+        if self._source is None and not self.places:
             _find_sources()
-        candidates = (*(get_args(self._source) or (self._source,)), *self._added)
+        candidates = (*(self._placed() or get_args(self._source) or (self._source,)), *self._added)
         return tuple(member for member in candidates if isinstance(member, type) and issubclass(member, Spec))
+
+    def _placed(self) -> tuple[type[Spec], ...]:
+        return tuple(dict.fromkeys(map(_class_at, self.places.values())))
+
+    def member_of(self, kind: Any) -> type[Spec] | None:
+        """Returns the class of a kind, or None; no other kind's class is imported where places are named."""
+        if not isinstance(kind, str):
+            return None
+        return _class_at(self.places[kind]) if kind in self.places else self.kinds.get(kind)
 
     @property
     def kinds(self) -> dict[str, type[Spec]]:
@@ -136,7 +158,9 @@ class OneOf:
             ValidationError: a field of the member is wrong; pydantic puts it in its place of the whole.
             PydanticCustomError: there is no member of this kind.
         """
-        if isinstance(value, self.members) or (isinstance(value, str) and value in self.words):
+        if isinstance(value, str) and value in self.words:
+            return value
+        if isinstance(value, Spec) and isinstance(value, self.members):
             return value
         if self.number and isinstance(value, (int, float)) and not isinstance(value, bool):
             return self._validate_number(value)
@@ -147,7 +171,7 @@ class OneOf:
         if not isinstance(fields, dict):
             raise PydanticCustomError("kind_expected", "expected {what}", {"what": self._expected()})
         kind = fields.get("kind") if "kind" in fields else self.kind_by_fields(fields)
-        member = self.kinds.get(kind) if isinstance(kind, str) else None
+        member = self.member_of(kind)
         if member is None:
             raise PydanticCustomError(
                 "kind_unknown",
@@ -176,6 +200,12 @@ class OneOf:
     def _expected(self) -> str:
         number = "a number, or " if self.number else "a list of layers, or " if self.items else ""
         return f"{number}a name or a mapping with `kind`"
+
+
+def _class_at(place: str) -> type[Spec]:
+    """Returns the class at `module:Class`."""
+    module, _, name = place.partition(":")
+    return cast("type[Spec]", getattr(import_module(module), name))
 
 
 def _find_sources() -> None:

@@ -93,7 +93,7 @@ def without_echoes(messages: list[tuple[Path, str]]) -> list[tuple[Path, str]]:
 
 
 def message_of(error: Any, data: Any, root: type[Spec]) -> str:
-    """Returns one pydantic error (an entry of `ValidationError.errors()`) in words."""
+    """Returns one pydantic error (an entry of `ValidationError.errors()`) as text."""
     kind, path, context, value = error["type"], tuple(error["loc"]), error.get("ctx") or {}, error["input"]
     if kind == "missing":
         return f"missing{_described(path, data, root)}"

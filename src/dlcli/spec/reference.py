@@ -135,7 +135,7 @@ def _shown(default: Any) -> str:
 
 
 def _kind_of(schema: dict[str, Any]) -> str:
-    """Returns the type that a JSON schema says, in words."""
+    """Returns the type that a JSON schema says, as text."""
     if "$ref" in schema:
         return _link(schema["$ref"].rsplit("/", 1)[-1])
     if "anyOf" in schema:
@@ -154,7 +154,7 @@ def _kind_of(schema: dict[str, Any]) -> str:
 
 
 def _plural(schema: dict[str, Any]) -> str:
-    """Returns the type of the entries of a list, in words."""
+    """Returns the type of the entries of a list, as text."""
     if schema.get("type") == "array":
         return f"lists of {_plural(schema['items'])}"
     if schema.get("type") in ("integer", "number", "string"):

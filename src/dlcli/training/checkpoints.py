@@ -272,5 +272,5 @@ def _build(stage_state: StageState) -> None:
 
 
 def _words(at: Position) -> str:
-    """Returns a position in words, counted from 1."""
+    """Returns a position as text, counted from 1."""
     return f"in epoch {at.epoch + 1} after step {at.step}" if at.step else f"after epoch {at.epoch}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from dlcli.data.same_data import is_copy, known_images
 from dlcli.data.split import DEFAULT_SHARES
-from dlcli.errors import SpecError, UsageError
+from dlcli.errors import DlcliError, SpecError, UsageError
 from dlcli.program import command
 from dlcli.runs import RunFolder
 from dlcli.runtime.keras_file import read_config
@@ -67,8 +68,8 @@ def continued(
 ) -> LoadedSpec:
     """Returns the spec of a run that starts from a completed run's model, on the same data with the same split.
 
-    Where overrides name another source it is split again, unless it is a copy of the run's own. The output layer is new
-    where its classes differ.
+    Where overrides name another source it is split again, by the settings by which the run's split was drawn, unless it is a
+    copy of the run's own. The output layer is new where its classes differ.
 
     Args:
         run: the completed run.
@@ -87,12 +88,15 @@ def continued(
     data = _data_of_stage(run, train, learning_rate, epochs)
     split = data["data"]["split"]
     if any(override.startswith(_SOURCE) for override in overrides):
-        data["data"]["split"] = _of_another_source(split)
+        drawn, unknown = _as_drawn(split)
+        data["data"]["split"] = _of_another_source(drawn)
         data["data"]["balance"] = dump(_balance_of_another_source(run))
         loaded = _with_other_classes(run, data, overrides)
         source = run.experiment().data.source
         if loaded.experiment.data.source != source and not is_copy(run, loaded.experiment, offline=offline):
             _tell_other_data(run, loaded.experiment, log, offline=offline)
+            if unknown:
+                log(f"note: the split of {run.id} repeats {unknown}, whose settings are not known: the data is split by shares")
             return loaded
     data["data"]["split"] = split | WITH_FILE | {"file": str(run.split_path)}
     return load_text(to_flow(data), run.spec_path, overrides)
@@ -121,6 +125,25 @@ def _data_of_stage(run: RunFolder, train: Any, learning_rate: float | None, epoc
     data["data"]["exclude"] = None  # the run's split leaves these examples out; another source has other examples
     data["data"]["scale_targets"] = experiment.data.scales_targets  # a run older than the field has targets as they are
     return data
+
+
+def _as_drawn(split: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Returns the settings by which a split was drawn: of the run whose split it repeats, such as one that was fine-tuned.
+
+    Also returns the repeated file if its settings are not known, since it is not in the folder of a run; else an empty text.
+    """
+    seen: set[str] = set()
+    while (file := split["file"]) is not None:
+        earlier = RunFolder(Path(file).parent)
+        if file in seen or Path(file) != earlier.split_path:
+            return split, file
+        seen.add(file)
+        try:
+            settings: dict[str, Any] = dump(earlier.experiment())["data"]["split"]
+        except (DlcliError, OSError):
+            return split, file
+        split = split | {name: settings[name] for name in (*WITH_FILE, "file")}
+    return split, ""
 
 
 def _of_another_source(split: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A learning rate of its own for the backbone, in one optimizer.
+"""A separate learning rate for the backbone, in one optimizer.
 
 Keras's `MultiOptimizer` has no `learning_rate` that callbacks could read or lower, and counts and clips in every part
 apart (Keras 3.15, github.com/keras-team/keras `src/optimizers/multi_optimizer.py`: "Optimizer-specific callbacks are not

@@ -6,7 +6,7 @@ gradients, moments of batch normalisation and metrics are summed over devices. W
 1. The trainer's symbolic build reduces a batch that is spread over devices, and its reduction takes the mean of a scalar
    over axis 0, which ends every `fit` with `MultiWorkerMirroredStrategy` (github.com/keras-team/keras/issues/20585,
    github.com/tensorflow/tensorflow/issues/72388; `src/backend/tensorflow/trainer.py`). dlcli builds the model on a plain
-   batch inside the strategy's scope and takes steps of its own, below.
+   batch inside the strategy's scope and takes its own steps, below.
 2. The optimizer clips each device's gradient before they are summed, and updates variables by a merge call, which
    TensorFlow refuses inside a condition: gradient accumulation and loss scaling fail
    (`src/backend/tensorflow/optimizer.py`).

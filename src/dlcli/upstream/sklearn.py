@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,3 +67,31 @@ def neighbor_rows(neighbors: Any) -> Any:
 def neighbor_classes(neighbors: Any) -> Any:
     """Returns the index in `classes_` of each training row of a fitted `KNeighborsClassifier`, `(rows,)`."""
     return neighbors._y
+
+
+def read_arff(lines: Iterator[str]) -> tuple[list[tuple[str, bool]], Iterator[list[Any]]]:
+    """Returns the columns of an ARFF file with dense rows, by name and whether they are numbers, and its rows.
+
+    Cells are numbers, texts or None. scikit-learn comes with a copy of the package liac-arff, which its `fetch_openml` uses
+    (github.com/scikit-learn/scikit-learn `sklearn/externals/_arff.py`).
+
+    Raises:
+        ValueError: the file cannot be understood, at once or while rows are read.
+    """
+    import_sklearn()
+    from sklearn.externals import _arff
+
+    try:
+        content = _arff.load(lines, return_type=_arff.DENSE_GEN, encode_nominal=False)
+    except _arff.ArffException as error:
+        raise ValueError(str(error)) from None
+    return [(name, kind in ("NUMERIC", "REAL", "INTEGER")) for name, kind in content["attributes"]], _rows(
+        content["data"], _arff.ArffException
+    )
+
+
+def _rows(rows: Iterator[list[Any]], fault: type[Exception]) -> Iterator[list[Any]]:
+    try:
+        yield from rows
+    except fault as error:
+        raise ValueError(str(error)) from None

@@ -61,9 +61,9 @@ def test_planted_label_errors_of_a_table_are_ranked_first_and_most_are_named(tmp
 def test_the_network_of_a_run_judges_new_examples_itself_and_known_ones_out_of_fold(tmp_path: Path) -> None:
     model, training = "{kind: mlp, units: [16]}", "epochs: 40, optimizer: {kind: adam, learning_rate: 0.03}"
     run = trained(write_spec(tmp_path, IRIS, model=model, training=training))
-    subject = replace(_subject(write_spec(tmp_path, IRIS, name="other", data="split: {test: 0.5}")), run=run)
+    subject = replace(_subject(write_spec(tmp_path, IRIS, name="other", data="split: {test: 0.5}")), runs=(run,))
     probabilities = label_probabilities(subject, no_progress)
-    assert probabilities.known == run.data()["examples"]["train"]
+    assert probabilities.trained_on == run.data()["examples"]["train"]
     assert probabilities.accuracy > 0.9
     assert probabilities.values.sum(axis=1) == pytest.approx(1, abs=1e-5)
 
@@ -71,7 +71,7 @@ def test_the_network_of_a_run_judges_new_examples_itself_and_known_ones_out_of_f
 def test_a_run_on_other_columns_is_refused(tmp_path: Path) -> None:
     run = trained(write_spec(tmp_path, "{kind: playground, name: circles, examples: 60}", task="binary"))
     with pytest.raises(DataError, match="was trained on other columns, or examples of another shape"):
-        label_probabilities(replace(_subject(write_spec(tmp_path, IRIS)), run=run), no_progress)
+        label_probabilities(replace(_subject(write_spec(tmp_path, IRIS)), runs=(run,)), no_progress)
 
 
 def test_features_of_images_tell_colours_and_directions() -> None:
@@ -105,7 +105,7 @@ def test_real_label_errors_of_photos_are_ranked_better_by_a_network_than_by_simp
         write_spec(tmp_path, source, model="{kind: cnn, layers: [flatten]}", data="image: {size: [32, 32]}", name="issues")
     )
     areas = []
-    for subject in (simple, replace(simple, run=run)):
+    for subject in (simple, replace(simple, runs=(run,))):
         probabilities = label_probabilities(subject, no_progress)
         assert len(probabilities.ids) == 552
         areas.append(_area(probabilities.ids, probabilities.of_labels, wrong))

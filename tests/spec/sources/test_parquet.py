@@ -128,15 +128,6 @@ def test_rows_without_a_target_are_refused_or_counted(tmp_path: Path) -> None:
     assert "2 of 100 rows have no value in the target column (x) and are left out" in data.notes
 
 
-def test_a_table_that_is_too_large_is_refused_with_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlcli.runtime.free_memory.free_memory", lambda: 100_000)
-    path = write(tmp_path / "rows.parquet", rows())
-    assert refusal(source(path)) == (
-        f"{path}: 1,000 rows of 4 columns take 48 KB in memory; 100 KB are free, of which 25 KB may be used: about 520 rows"
-        " would fit; name fewer columns in `features`, or fewer files in `path`"
-    )
-
-
 def test_wrong_columns_and_values_are_named(tmp_path: Path) -> None:
     table = rows(100).append_column("dates", pa.array([0] * 100, pa.timestamp("s")))
     path = write(tmp_path / "rows.parquet", table.append_column("name", pa.array([f"row {row}" for row in range(100)])))

@@ -45,7 +45,7 @@ class Questions:
             question: the text shown on a terminal.
             choices: the words that may be answered.
             default: the likely one.
-            doubt: why the default is not sure, in words; "" if it is.
+            doubt: why the default is not sure, as text; "" if it is.
 
         Raises:
             UsageError: there is no terminal and the default is not sure, or no answer fits.

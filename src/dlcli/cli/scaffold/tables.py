@@ -201,12 +201,12 @@ def _are_codes(values: Counter[str]) -> bool:
 
 
 def _counted(values: Counter[str]) -> str:
-    """Returns the number of distinct values, in words."""
+    """Returns the number of distinct values, as text."""
     return f"{len(values):,}" if len(values) <= _MOST_COUNTED else f"more than {_MOST_COUNTED:,}"
 
 
 def _listed(values: Counter[str]) -> str:
-    """Returns the commonest values in words."""
+    """Returns the commonest values as text."""
     most = [value for value, _ in values.most_common(3)]
     return ", ".join(value[:40] for value in most) + (", ..." if len(values) > 3 else "")
 

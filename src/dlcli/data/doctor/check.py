@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any, ClassVar
 
 from dlcli.arrays import Array
@@ -22,6 +23,10 @@ Progress = Callable[[str, int, int], None]
 """Receives the name of a step of the work, how many examples are done, and how many there are."""
 
 
+MOST_FAST_CELLS = 20_000_000
+"""Cells of the largest table that the fast checks read, about a second; of a table on the disk, all checks."""
+
+
 def no_progress(step: str, done: int, total: int) -> None:
     """Reports nothing."""
 
@@ -35,7 +40,7 @@ class Subject:
         opened: the source's examples as it defines its parts; image files are not decoded, and may be unreadable.
         splits: the examples of each split, as a training would draw them; without the unreadable image files.
         unreadable: what is wrong with each image file that cannot be read, by the id of its example.
-        run: the run whose network a check may use; None without one.
+        runs: the runs whose networks a check may use.
         opening_seconds: the seconds that it took to open the source.
         measurements: what one check, or the opening, has measured and checks use too, by name.
     """
@@ -44,7 +49,7 @@ class Subject:
     opened: Opened
     splits: SplitExamples
     unreadable: dict[str, str]
-    run: RunFolder | None = None
+    runs: tuple[RunFolder, ...] = ()
     opening_seconds: float = 0.0
     measurements: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -77,9 +82,24 @@ class Subject:
         is_given = self.opened.parts.keys() if self.experiment.data.split.file is None else self.splits.distinct.keys()
         return {name: examples for name, examples in self.splits.distinct.items() if name != "train" and name in is_given}
 
+    @property
+    def cells(self) -> int:
+        """The number of the cells of all rows."""
+        inputs = self.splits.train.inputs
+        return sum(map(len, self.splits.distinct.values())) * (len(inputs.columns) or prod(inputs.shape or ()))
+
     @cached_property
     def rows(self) -> Rows:
-        """The rows of all splits; only where `has_rows`."""
+        """The rows of all splits; only where `has_rows`.
+
+        Raises:
+            NotChecked: they stay on the disk, and need not fit into memory.
+        """
+        if self.splits.train.inputs.on_disk and self.cells > MOST_FAST_CELLS:
+            raise NotChecked(
+                f"the table has more than {MOST_FAST_CELLS:,} cells and stays on the disk; check some of its files,"
+                " or set `data.cache: memory`"
+            )
         return Rows.of(self.splits.distinct)
 
     @cached_property
@@ -110,6 +130,10 @@ class Check(ABC):
         A reason that a user can change (an extra to install, images that are too small) is reported as a note; a check that
         has no meaning for the kind of data (columns of images) returns `NOT_APPLICABLE`.
         """
+        return ""
+
+    def sample(self, subject: Subject) -> str:
+        """Returns which sample of the data the check reads, for a note; empty if it reads all."""
         return ""
 
     @abstractmethod

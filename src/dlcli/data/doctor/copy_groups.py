@@ -71,7 +71,7 @@ def copy_issues(
         facts: the facts about all images.
         groups: the places of the images of each group.
         words: the words for this kind of copies.
-        change: returns how the second image differs from the first one, in words.
+        change: returns how the second image differs from the first one, as text.
     """
     across = [group for group in groups if len({facts.splits[place] for place in group}) > 1]
     unlike = [group for group in groups if len({facts.labels[place] for place in group}) > 1]
@@ -104,7 +104,7 @@ def copy_issues(
 
 
 def _scored_in_training(facts: ImageFacts, groups: list[list[int]]) -> str:
-    """Returns how many images of each other split have a copy in the training split, in words."""
+    """Returns how many images of each other split have a copy in the training split, as text."""
     counts = {}
     for split in dict.fromkeys(facts.splits):
         joined = [group for group in groups if any(facts.splits[place] == "train" for place in group)]

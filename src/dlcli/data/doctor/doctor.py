@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
-from dlcli.data.doctor.check import NOT_APPLICABLE, Check, NotChecked, Progress, Subject, TableCheck, no_progress
+from dlcli.data.doctor.check import (
+    MOST_FAST_CELLS,
+    NOT_APPLICABLE,
+    Check,
+    NotChecked,
+    Progress,
+    Subject,
+    TableCheck,
+    no_progress,
+)
 from dlcli.data.doctor.checks import CHECKS
 from dlcli.data.doctor.image_facts import FILE_RECORDS, FileRecords, file_records
 from dlcli.data.doctor.issue import SEVERITIES, Issue
@@ -26,9 +34,6 @@ from dlcli.runtime.images import ImageFiles, settings_of
 from dlcli.spec.data.sources import Opened
 from dlcli.spec.experiment import Experiment
 
-MOST_FAST_CELLS = 20_000_000
-"""Cells of the largest table that the fast checks read, about a second."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Examination:
@@ -36,7 +41,7 @@ class Examination:
 
     Attributes:
         issues: the issues, the most important first.
-        notes: why checks were not made, and what the source reports on itself.
+        notes: why checks were not made, or on a sample only, and what the source reports on itself.
         examples: the number of examples of each split.
         counts: the number of examples of each class in each split; empty for regression.
         unreadable: the number of image files that cannot be read.
@@ -77,6 +82,8 @@ def examine(subject: Subject, *, fast: bool = False, progress: Progress = no_pro
             reason = str(error)
         if reason:
             notes.append(f"{check.name}: not checked: {reason}")
+        elif sample := check.sample(subject):
+            notes.append(f"{check.name}: only a sample was checked: {sample}")
         seconds[check.name] = perf_counter() - began
     splits, output = subject.splits.distinct, subject.experiment.task.output
     classes, summaries = subject.opened.classes, {issue.summary for issue in issues}
@@ -94,15 +101,14 @@ def examine(subject: Subject, *, fast: bool = False, progress: Progress = no_pro
 
 def _too_large(check: Check, subject: Subject) -> str:
     """Returns why a fast check is left to `dlcli data`: a training must not wait for it, nor hold a large table twice."""
-    inputs = subject.splits.train.inputs
-    rows = sum(map(len, subject.splits.distinct.values()))
-    cells = rows * (len(inputs.columns) or prod(inputs.shape or ()))
-    if not isinstance(check, TableCheck) or cells <= MOST_FAST_CELLS:
+    if not isinstance(check, TableCheck) or subject.cells <= MOST_FAST_CELLS:
         return ""
     return f"the table has more than {MOST_FAST_CELLS:,} cells"
 
 
 def _parts_of(ids: set[str], opened: Opened) -> dict[str, str]:
+    if not ids:  # the ids of a large table need not be computed
+        return {}
     return {name: part for part, examples in opened.parts.items() for name in examples.ids if name in ids}
 
 
@@ -122,7 +128,7 @@ def open_subject(
     offline: bool = False,
     thorough: bool = True,
     progress: Progress = no_progress,
-    run: RunFolder | None = None,
+    runs: Sequence[RunFolder] = (),
 ) -> Subject:
     """Returns the data of an experiment as checks take it. Files that cannot be read are collected.
 
@@ -131,7 +137,7 @@ def open_subject(
         offline: whether nothing may be downloaded.
         thorough: whether every image file is decoded to find those that cannot be read.
         progress: receives the state of the work.
-        run: the run whose network finds label errors; None for a simple model.
+        runs: the runs whose networks find label errors; a simple model does without any.
 
     Raises:
         DataError: the source cannot be opened, or has no readable example.
@@ -157,7 +163,7 @@ def open_subject(
         opened=opened,
         splits=splits,
         unreadable=unreadable,
-        run=run,
+        runs=tuple(runs),
         opening_seconds=perf_counter() - began,
         measurements={FILE_RECORDS: records},
     )

@@ -24,7 +24,7 @@ ORIENTATIONS = (
     "mirrored upside down",
     "mirrored and turned by 270 degrees",
 )
-"""The eight orientations of an image, in words; see `oriented`."""
+"""The eight orientations of an image as text; see `oriented`."""
 KINDS = 2
 """The number of hashes of an image."""
 NO_HASHES = np.zeros((len(ORIENTATIONS), KINDS), "uint64")

@@ -18,7 +18,7 @@ class Issue:
     """An issue of the data, with its evidence and the examples that have it.
 
     Attributes:
-        kind: the fixed name of this kind of issue, in words: `near duplicates across splits`.
+        kind: the fixed name of this kind of issue: `near duplicates across splits`.
         severity: how much it matters.
         summary: one sentence that says what was found and how often.
         advice: one sentence that says what to do.

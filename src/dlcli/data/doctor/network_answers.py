@@ -1,8 +1,8 @@
-"""What the network of a run makes of other examples: features of its last layer but one, and probabilities of classes."""
+"""What the network of a run makes of other examples: features from several of its layers, and probabilities of classes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +22,7 @@ from dlcli.runtime.layers import single_layers
 from dlcli.spec.data.sources.base import composed
 
 _BLOCK = 64
+_MAP_AXES = 4
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,24 @@ class NetworkAnswers:
     """The answers of a network for the examples of all splits, one split after the other.
 
     Attributes:
-        features: the inputs of its last layer, averaged over positions, float32 `(n, features)`.
+        features: the inputs of its last layer and, of images, the last feature maps of each resolution, averaged over
+            positions, float32 `(n, features)`.
         probabilities: its probabilities in the order of the data's classes `(n, classes)`; None if it has other classes.
-        is_known: whether an example was a training example of the run, bool `(n,)`.
+        is_trained_on: whether an example was a training example of the run, bool `(n,)`.
+        has_learned_features: whether the training changed the layers below the head, so that features of training examples
+            depend on their labels.
     """
 
     features: Array
     probabilities: Array | None
-    is_known: Array
+    is_trained_on: Array
+    has_learned_features: bool
 
 
 def network_answers(subject: Subject, run: RunFolder, progress: Progress) -> NetworkAnswers:
     """Returns what the network of a run makes of the examples.
+
+    If the run was trained on images that were mirrored at random, both results are means over each image and its mirror image.
 
     Raises:
         DataError: the run's model takes other examples.
@@ -49,12 +56,17 @@ def network_answers(subject: Subject, run: RunFolder, progress: Progress) -> Net
     with open_run(run) as opened:
         inputs = [_as_of_run(part, opened) for part in parts]
         blocks, total = list[tuple[Array, Array]](), sum(map(len, inputs))
-        for features, output in _answers(opened.model, inputs):
+        for features, output in _answers(opened, inputs):
             blocks.append((features, output))
-            progress("asking the network", sum(len(block[1]) for block in blocks), total)
+            progress(f"computing features with {run.id}", sum(len(block[1]) for block in blocks), total)
         features, outputs = (np.concatenate([block[number] for block in blocks]) for number in (0, 1))
         scores = opened.task.output.scores(outputs)
-        return NetworkAnswers(features, _in_order(scores, opened, subject.opened.classes), _known(opened, parts))
+        return NetworkAnswers(
+            features=features,
+            probabilities=_in_order(scores, opened, subject.opened.classes),
+            is_trained_on=_trained_on(opened, parts),
+            has_learned_features=any(stage.trains_backbone for stage in opened.experiment.stages),
+        )
 
 
 def _as_of_run(inputs: Inputs, opened: OpenRun) -> Inputs:
@@ -72,33 +84,62 @@ def _as_of_run(inputs: Inputs, opened: OpenRun) -> Inputs:
     return inputs.sharing(recorded_shared(opened.run))
 
 
-def _answers(model: Any, inputs: list[Inputs]) -> Iterator[tuple[Array, Array]]:
+def _answers(opened: OpenRun, inputs: list[Inputs]) -> Iterator[tuple[Array, Array]]:
     """Yields features and outputs of blocks of examples."""
-    layers = single_layers(model)
-    last = next((layer for layer in reversed(layers) if layer.weights), layers[-1])
+    augmentations = [item for stage in opened.experiment.stages for item in stage.augment or ()]
+    mirrors = any("mirrored" in augmentation.motions for augmentation in augmentations)
     for part in inputs:
         for start in range(0, len(part), _BLOCK):
             examples = part.read(np.arange(start, min(start + _BLOCK, len(part))))
-            with _recorded_inputs(last) as recorded:
-                output = np.asarray(model(examples, training=False))
-            features = np.asarray(recorded[-1], dtype="float32")
-            yield features.mean(axis=tuple(range(1, features.ndim - 1))), output
+            versions = [examples, examples[:, :, ::-1]] if mirrors and part.kind == "images" else [examples]
+            answers = [_answer(opened.model, version) for version in versions]
+            features, outputs = (np.mean([answer[number] for answer in answers], axis=0) for number in (0, 1))
+            yield features, outputs
+
+
+def _answer(model: Any, examples: Any) -> tuple[Array, Array]:
+    """Returns features `(n, features)` and outputs of a block of examples."""
+    layers = single_layers(model)
+    last = next((layer for layer in reversed(layers) if layer.weights), layers[-1])
+    inputs, maps = list[Any](), dict[tuple[int, ...], Any]()
+
+    def keep(layer: Any, tensor: Any, output: Any) -> None:
+        if layer is last:
+            inputs.append(tensor)
+        elif getattr(output, "ndim", 0) == _MAP_AXES and not type(layer).__name__.startswith("ZeroPadding"):
+            maps[tuple(output.shape[1:3])] = output
+
+    with _observed_calls(layers, keep):
+        output = np.asarray(model(examples, training=False))
+    features = np.concatenate([_means(tensor) for tensor in (*maps.values(), inputs[-1])], axis=1)
+    return features, output
+
+
+def _means(tensor: Any) -> Array:
+    """Returns the means of features over all positions, float32 `(n, features)`."""
+    values = np.asarray(tensor, dtype="float32")
+    return np.asarray(values.mean(axis=tuple(range(1, values.ndim - 1))))
 
 
 @contextmanager
-def _recorded_inputs(layer: Any) -> Iterator[list[Any]]:
-    """Yields a list that receives the input of a layer at each call."""
-    inputs, call = list[Any](), layer.call
+def _observed_calls(layers: list[Any], observer: Callable[[Any, Any, Any], None]) -> Iterator[None]:
+    """Passes each layer, the input and the output of its calls to an observer."""
 
-    def recording_call(tensor: Any, *arguments: Any, **options: Any) -> Any:
-        inputs.append(tensor)
-        return call(tensor, *arguments, **options)
+    def observed(layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+        def observed_call(*arguments: Any, **options: Any) -> Any:
+            output = call(*arguments, **options)
+            observer(layer, next(iter((*arguments, *options.values()))), output)
+            return output
 
-    layer.call = recording_call
+        return observed_call
+
+    for layer in layers:
+        layer.call = observed(layer, layer.call)
     try:
-        yield inputs
+        yield
     finally:
-        del layer.call  # uncovers the method of the class
+        for layer in layers:
+            del layer.call  # uncovers the method of the class
 
 
 def _in_order(scores: Array, opened: OpenRun, classes: tuple[str, ...]) -> Array | None:
@@ -110,7 +151,7 @@ def _in_order(scores: Array, opened: OpenRun, classes: tuple[str, ...]) -> Array
     return scores[:, [places[name] for name in names]]
 
 
-def _known(opened: OpenRun, inputs: list[Inputs]) -> Array:
+def _trained_on(opened: OpenRun, inputs: list[Inputs]) -> Array:
     """Returns which examples were training examples of the run; all of them if its data can no longer be read."""
     try:
         source = open_examples(opened.experiment, offline=True, split=opened.run.split(), revision=opened.run.revision())

@@ -171,8 +171,8 @@ def _resizing_rows(subject: Subject) -> tuple[list[Row], str]:
     rows: list[Row] = [("as stored, from the highest to the widest", _read_as(files, chosen_paths, size=None), captions)]
     for policy in POLICIES:
         images = _read_as(files, chosen_paths, resize=policy)
-        words, by_image = _effect(policy, sizes, size)
-        effect = words.format(_by_class(subject, places, by_image))
+        text, by_image = _effect(policy, sizes, size)
+        effect = text.format(_by_class(subject, places, by_image))
         used = ", as set by data.image.resize" if policy == files.image.resize else ""
         rows.append((f"{policy}{used}: {effect}", images, [f"{100 * by_image[index]:.0f} %" for index in chosen]))
     line = f"what each way of resizing to {size[1]} x {size[0]} does to {len(places):,} training images; {rows[-1][0]}"
@@ -186,7 +186,7 @@ def _read_as(files: ImageFiles, paths: Sequence[str], **settings: Any) -> list[A
 
 
 def _effect(policy: str, sizes: Array, size: tuple[int, int]) -> tuple[str, Array]:
-    """Returns what a way of resizing costs, in words with a place for its amount, and the amount in each image.
+    """Returns what a way of resizing costs, as text with a place for its amount, and the amount in each image.
 
     `crop` loses the pixels outside the largest centred window of the aspect ratio of `size`. `pad` loses none: the amount is
     the share of the black bars. `stretch` loses none, and the amount is by how much one side is stretched more than the other.
@@ -201,7 +201,7 @@ def _effect(policy: str, sizes: Array, size: tuple[int, int]) -> tuple[str, Arra
 
 
 def _by_class(subject: Subject, places: Array, shares: Array) -> str:
-    """Returns the mean of shares in each class, in words; one mean where there are no classes or too many to be named."""
+    """Returns the mean of shares in each class as text; one mean where there are no classes or too many to be named."""
     classes, strata = subject.opened.classes, _class_numbers(subject)
     if strata is None or len(classes) > IN_ROW:
         return f"{100 * shares.mean():.1f} % on average"

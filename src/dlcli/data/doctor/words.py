@@ -34,6 +34,8 @@ def columns(texts: Sequence[str]) -> str:
 
 def share(part: float) -> str:
     """Returns a share in percent: whole above 10 %, else with one decimal."""
+    if 0 < part < 0.0005:
+        return "less than 0.1 %"
     return f"{100 * part:.0f} %" if part >= 0.1 or part == 0 else f"{100 * part:.1f} %"
 
 

@@ -56,7 +56,7 @@ def run_batch(batch: Batch, fleet: Fleet, settings: Settings, watcher: Watcher) 
 
 
 def resume_hint(batch: Batch, settings: Settings) -> str:
-    """Returns the command that resumes a batch, in words."""
+    """Returns the command that resumes a batch, as text."""
     words = ["--resume", batch.id, "--runs", str(batch.runs)]
     words += ["--engine", settings.engine] if settings.engine != "local" else []
     words += ["--address", settings.address] if settings.address else []

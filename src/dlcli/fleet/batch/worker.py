@@ -74,7 +74,7 @@ def work(order: Order, until: Callable[[], object] | None = None) -> None:
 def _settle(order: Order) -> None:
     """Sets the process up: its output to the job's log, its device.
 
-    A process group of its own keeps the terminal's Ctrl-C from it: the batch stops it with a single SIGTERM.
+    A separate process group keeps the terminal's Ctrl-C from it: the batch stops it with a single SIGTERM.
     """
     os.setpgid(0, 0)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)

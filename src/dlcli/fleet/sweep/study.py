@@ -223,7 +223,7 @@ def with_resume_hint(folder: SweepFolder) -> Iterator[None]:
 
 
 def resume_hint(folder: SweepFolder) -> str:
-    """Returns the command that resumes a sweep, in words."""
+    """Returns the command that resumes a sweep, as text."""
     stored = folder.recorded_storage
     storage = " --storage URL" if folder.needs_storage else f" --storage {shlex.quote(stored)}" if stored else ""
     return f"to resume: {command()} sweep --resume {folder.id} --runs {folder.batch.runs}{storage}"

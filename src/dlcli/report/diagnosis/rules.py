@@ -50,15 +50,34 @@ ONE_CLASS = 0.98
 
 def rate_too_high(evidence: Evidence) -> Finding | None:
     """The loss became infinite, stays above the guess's, jumps at a high rate, or a stage undid the previous one."""
+    lines = _signs_in_the_loss(evidence)
+    stage = _undoing_stage(evidence) if not lines else None
+    if stage is not None:
+        lines.append(stage[1])
+    if not lines:
+        return None
+    if evidence.rate is not None:
+        lines.append(_rate(evidence))
+    # The geometric mean of a rate far above the default and the default, which may be too slow for the epochs.
+    rate = (
+        evidence.lower_rate
+        if stage is not None or evidence.rate_ratio < RATE
+        else sqrt((evidence.rate or evidence.usual_rate) * evidence.usual_rate)
+    )
+    place = None if stage is None else stage[0]
+    remedies = try_.change_learning_rate(evidence, rate, "a lower learning rate", place)
+    if evidence.status.state == "failed":
+        remedies += try_.clip_gradients(evidence, place)
+    return finding_of(evidence, "learning rate too high", lines, remedies)
+
+
+def _signs_in_the_loss(evidence: Evidence) -> list[str]:
+    """Returns what the training loss shows of a rate that is too high; empty if it shows nothing."""
     curve = loss_curve(evidence)
-    lines = []
+    lines: list[str] = []
     if evidence.status.state == "failed" and any(word in evidence.status.error for word in (" became nan", " became inf")):
         lines.append(f"{evidence.status.error.splitlines()[0]} ({layout.STATUS})")
-    high, learned, going_down = (
-        evidence.rate_ratio >= RATE,
-        best_skill(evidence),
-        curve.steady or curve.last < 0.9 * curve.first,
-    )
+    learned, going_down = best_skill(evidence), curve.steady or curve.last < 0.9 * curve.first
     # A single epoch does not show whether the loss falls.
     above = (
         curve.late > 1.02
@@ -72,28 +91,11 @@ def rate_too_high(evidence: Evidence) -> Finding | None:
             f"training loss {curve.late * evidence.unit:.4g} in the later half of the epochs, above the {evidence.unit:.4g} of"
             f" a guess without inputs ({layout.HISTORY})"
         )
-    elif high and curve.jumps:
+    elif evidence.rate_ratio >= RATE and curve.jumps:
         lines.append(_jumps(curve))
     elif evidence.rate_ratio >= FAR and learned < HARD and curve.still_falling < STILL_FALLING and len(evidence.rows) > 1:
         lines.append(f"training loss stays at {curve.late * evidence.unit:.4g} ({layout.HISTORY})")
-    stage = _undoing_stage(evidence) if not lines else None
-    if stage is not None:
-        lines.append(stage[1])
-    if not lines:
-        return None
-    if evidence.rate is not None:
-        lines.append(_rate(evidence))
-    # The geometric mean of a rate far above the default and the default, which may be too slow for the epochs.
-    rate = (
-        evidence.lower_rate
-        if stage is not None or not high
-        else sqrt((evidence.rate or evidence.usual_rate) * evidence.usual_rate)
-    )
-    place = None if stage is None else stage[0]
-    remedies = try_.change_learning_rate(evidence, rate, "a lower learning rate", place)
-    if evidence.status.state == "failed":
-        remedies += try_.clip_gradients(evidence, place)
-    return finding_of(evidence, "learning rate too high", lines, remedies)
+    return lines
 
 
 def _undoing_stage(evidence: Evidence) -> tuple[int, str] | None:

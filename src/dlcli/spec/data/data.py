@@ -154,7 +154,8 @@ class Data(Spec):
             "Where the decoded pixels of image files are kept. `auto`: in memory if they take at most a quarter of the free"
             " memory; otherwise as many as fit, and the other files are decoded in each epoch. `memory`: all in memory; a"
             " training is refused if they do not fit. `disk`: all in a file in `runs/.pixels`, which trainings share. `none`:"
-            " every file is decoded in each epoch. The results are the same."
+            " every file is decoded in each epoch. The rows of a `parquet` table are kept in memory if what a training makes of"
+            " them fits (`auto`), or in such a file (`disk`). The results are the same."
         ),
     )
 

@@ -1,4 +1,4 @@
-"""The number and size of examples in words; used before and after a source is opened, so it loads no NumPy."""
+"""The number and size of examples as text; used before and after a source is opened, so it loads no NumPy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
 def size_in_words(size: float) -> str:
-    """Returns a number of bytes in words: `115 KB`, `7.5 GB` (of 1,000 and 10^9 bytes)."""
+    """Returns a number of bytes as text: `115 KB`, `7.5 GB` (of 1,000 and 10^9 bytes)."""
     unit = 0
     while size >= 999.5 and unit < len(_UNITS) - 1:
         size, unit = size / 1000, unit + 1

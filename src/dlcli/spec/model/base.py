@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _ONE_OPTIMIZER: frozenset[Feature] = frozenset(("lr-find", "use_ema", "reduce_lr_on_plateau"))
 """The features that change the only optimizer of a model."""
 Change = tuple[str, str]
-"""What to try, in words, and the `--set` that does it."""
+"""What to try, as text, and the `--set` that does it."""
 
 
 class ModelSpec(Spec):
@@ -54,7 +54,7 @@ class ModelSpec(Spec):
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The folders of the runs whose outputs it averages; empty for a kind that has layers of its own."""
+        """The folders of the runs whose outputs it averages; empty for a kind that has its own layers."""
         return ()
 
     @property

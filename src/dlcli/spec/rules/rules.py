@@ -74,6 +74,16 @@ def _classes_are_the_sources(experiment: Experiment) -> Iterator[Finding]:
             yield place, f"the source has no class `{name}`; {guess}"
 
 
+def _rows_have_a_place(experiment: Experiment) -> Iterator[Finding]:
+    data = experiment.data
+    if data.cache == "none" and data.source.stores_rows:
+        yield (
+            ("data", "cache"),
+            f"`none` decodes image files in each epoch; the rows of `{data.source.kind}` are kept in `memory` or on the `disk`,"
+            " or where they fit (`auto`)",
+        )
+
+
 def _loss_fits_task(experiment: Experiment) -> Iterator[Finding]:
     from dlcli.spec.base import OneOf
 
@@ -309,6 +319,7 @@ RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
     _source_files,
     _task_fits_source,
     _classes_are_the_sources,
+    _rows_have_a_place,
     _loss_fits_task,
     _targets_have_a_scale,
     _metrics_fit_task,

@@ -15,7 +15,7 @@ _MONITOR = "Column of the history to monitor; `auto`: `training.monitor`."
 
 
 class CallbackSpec(KerasSpec):
-    """A callback. `reason` says in words why it stopped the run, if it did; `epoch_counts` names fields that count epochs."""
+    """A callback. `reason` says as text why it stopped the run, if it did; `epoch_counts` names fields that count epochs."""
 
     epoch_counts: ClassVar[tuple[str, ...]] = ()
 
@@ -146,7 +146,7 @@ class TrackerSpec(CallbackSpec):
 
     @property
     def missing(self) -> str:
-        """What must be installed for it, in words; empty where nothing is missing."""
+        """What must be installed for it, as text; empty where nothing is missing."""
         from importlib.metadata import PackageNotFoundError, version
 
         for package in self.packages:

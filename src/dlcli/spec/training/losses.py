@@ -56,7 +56,7 @@ class LossSpec(KerasSpec):
 
 @dataclass(frozen=True)
 class _Row:
-    """A loss without settings of its own."""
+    """A loss without settings."""
 
     keras_class: str
     forms: frozenset[LossForm]

@@ -15,7 +15,7 @@ _RECORDS = (layout.SPEC, layout.SOURCE, layout.DATA, layout.ENVIRONMENT, layout.
 FILES = (*_RECORDS, layout.CHECKS, layout.DIAGNOSIS)
 PAGES = (layout.REPORT, layout.MODEL_CARD, layout.CURVES)
 _KINDS = (".json", ".png", ".csv")
-_OF_EXAMPLES = (layout.PREDICTIONS, layout.LOSSES, layout.EXAMPLES)
+_OF_EXAMPLES = (layout.PREDICTIONS, layout.LOSSES, layout.GROUPS, layout.EXAMPLES)
 _LARGEST = 50 * 2**20
 _NO_SCORE = ("stage", "epoch")
 

@@ -36,11 +36,17 @@ class Drift(TableCheck):
         smallest = min(map(len, (subject.splits.train, *subject.given_splits.values())))
         return "" if smallest >= _FEWEST_ROWS else f"a split has only {smallest} rows"
 
+    def sample(self, subject: Subject) -> str:
+        """Returns the size of the samples if a split has more rows."""
+        largest = max(map(len, (subject.splits.train, *subject.given_splits.values())))
+        return f"{_MOST_ROWS:,} rows of each split, drawn by the seed" if largest > _MOST_ROWS else ""
+
     def issues(self, subject: Subject, progress: Progress) -> Iterator[Issue]:
         """Yields an issue for each split that differs."""
         for number, (split, examples) in enumerate(subject.given_splits.items()):
             progress("comparing splits", number, len(subject.given_splits))
-            rows = Rows.of({"train": _some(subject.splits.train), split: _some(examples)})
+            seed = subject.experiment.seed
+            rows = Rows.of({"train": _sample(subject.splits.train, seed), split: _sample(examples, seed)})
             area = _area(rows)
             if area is None or area.interval is None or area.interval[0] < APART:
                 continue
@@ -58,10 +64,10 @@ class Drift(TableCheck):
             )
 
 
-def _some(examples: Examples) -> Examples:
+def _sample(examples: Examples, seed: int) -> Examples:
     if len(examples) <= _MOST_ROWS:
         return examples
-    return examples.take(np.sort(np.random.default_rng(0).permutation(len(examples))[:_MOST_ROWS]))
+    return examples.take(np.sort(np.random.default_rng(seed).permutation(len(examples))[:_MOST_ROWS]))
 
 
 def numbers_of(rows: Rows) -> Array:
@@ -69,7 +75,7 @@ def numbers_of(rows: Rows) -> Array:
     columns = []
     for name, values in rows.columns.items():
         column = values.astype("float64") if rows.is_numeric(name) else rows.codes(name).astype("float64")
-        columns.append(np.where(rows.gaps[name], np.nan, column))
+        columns.append(np.where(rows.gaps(name), np.nan, column))
     return np.stack(columns, axis=1)
 
 
@@ -116,8 +122,8 @@ def _line(rows: Rows, name: str, distance: float, split: str) -> str:
     values = []
     for number, part in enumerate(("train", split)):
         is_here = rows.split == number
-        present = rows.columns[name][is_here & ~rows.gaps[name]]
-        gaps = float(rows.gaps[name][is_here].mean())
+        present = rows.columns[name][is_here & ~rows.gaps(name)]
+        gaps = float(rows.gaps(name)[is_here].mean())
         missing = f", {words.share(gaps)} missing" if gaps else ""
         if not len(present):
             values.append(f"{part}: no value")

@@ -60,7 +60,7 @@ _PROPERTIES = (
         "warning",
         lambda _, picture: "several frames or pages" if picture.frames else "",
         "several frames or pages, as animations have; dlcli reads the first one only",
-        "save the frames that matter as files of their own",
+        "save the frames that matter as separate files",
     ),
     _Property(
         "CMYK images",

@@ -33,7 +33,7 @@ class ImageOutliers(Check):
         return "" if has_images(subject) else NOT_APPLICABLE
 
     def issues(self, subject: Subject, progress: Progress) -> Iterator[Issue]:
-        """Yields the outliers; blank images are an issue of their own."""
+        """Yields the outliers; blank images are a separate issue."""
         facts = image_facts(subject, progress)
         places = [place for place in facts.decoded if not facts.records[place].is_blank]
         if len(places) < LEAST_IMAGES:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +14,13 @@ from dlcli.data.doctor import words
 from dlcli.data.doctor.check import ClassCheck, NotChecked, Progress, Subject
 from dlcli.data.doctor.features import simple_features
 from dlcli.data.doctor.issue import Issue
+from dlcli.data.doctor.label_model import FOLDS, out_of_fold
 from dlcli.program import install_command
 from dlcli.upstream.sklearn import import_sklearn
 
-FOLDS = 5
+if TYPE_CHECKING:
+    from dlcli.data.doctor.network_answers import NetworkAnswers
+
 MANY, SURE = 0.02, 0.9
 """Share of the examples, and accuracy of the model, from which on candidates are a warning: a weaker model errs itself."""
 LEAST = 0.5
@@ -26,7 +28,6 @@ LEAST = 0.5
 CERTAIN = 0.8
 """Least probability of the other class of a candidate: iris flowers between two species are no label errors."""
 _MOST_EXAMPLES = 20_000
-_MOST_FEATURES = 256
 _FEWEST = 2 * FOLDS
 
 
@@ -38,13 +39,13 @@ class LabelProbabilities:
         ids: the ids of the examples.
         labels: their class numbers `(n,)`.
         values: the probabilities `(n, classes)`.
-        known: the number of examples whose label the network of a run has seen.
+        trained_on: the number of examples whose label the network of a run has seen.
     """
 
     ids: list[str]
     labels: Array
     values: Array
-    known: int = 0
+    trained_on: int = 0
 
     @property
     def of_labels(self) -> Array:
@@ -60,8 +61,8 @@ class LabelProbabilities:
 class LabelErrors(ClassCheck):
     """Finds label-error candidates by confident learning (Northcutt, Jiang, Chuang 2021), as cleanlab implements it.
 
-    The probabilities are out of fold: logistic regression on simple features of the examples, or on the features of a run's
-    network, averaged with the network's own probabilities for examples that it was not trained on.
+    The probabilities are out of fold: logistic regression on simple features of the examples, or on the features of the
+    networks of runs, averaged with the networks' own probabilities for examples that none of them was trained on.
     """
 
     name = "label errors"
@@ -86,25 +87,36 @@ class LabelErrors(ClassCheck):
         probabilities = label_probabilities(subject, progress)
         guess = _counts(subject).max() / len(probabilities.labels)
         if probabilities.accuracy < guess + LEAST * (1 - guess):
-            remedy = "" if subject.run is not None else "; --run RUN uses the network of a run"
-            raise NotChecked(f"the model has an accuracy of {probabilities.accuracy:.3f} only{remedy}")
+            remedy = "" if subject.runs else "; --run RUN uses the network of a run"
+            raise NotChecked(
+                f"{_judge(subject)} has an accuracy of {probabilities.accuracy:.3f} only, where always guessing has"
+                f" {guess:.3f}{remedy}"
+            )
         candidates = _candidates(probabilities)
         if not len(candidates):
             return
         share, ids = len(candidates) / len(probabilities.labels), [probabilities.ids[place] for place in candidates]
-        source = f"the network of {subject.run.id}" if subject.run is not None else "a simple model"
-        known = f", {probabilities.known:,} of which it was trained on" if probabilities.known else ""
+        seen = probabilities.trained_on
+        trained_on = f", {seen:,} of which {'they were' if len(subject.runs) > 1 else 'it was'} trained on" if seen else ""
         yield Issue(
             kind="label errors",
             severity="warning" if share >= MANY and probabilities.accuracy >= SURE else "note",
             summary=f"{words.count(len(ids), 'label')} may be wrong ({words.share(share)} of"
-            f" {len(probabilities.labels):,}{known}): {source}, with an accuracy of {probabilities.accuracy:.3f}, is sure of"
-            " another class",
+            f" {len(probabilities.labels):,}{trained_on}): {_judge(subject)}, with an accuracy of"
+            f" {probabilities.accuracy:.3f}, {'are' if len(subject.runs) > 1 else 'is'} sure of another class",
             advice="look at the examples, the first ones first, and correct wrong labels; hard examples with a right label are"
             " among them",
             evidence=tuple(_line(subject, probabilities, place) for place in candidates),
             examples=tuple(sorted(ids)),
         )
+
+
+def _judge(subject: Subject) -> str:
+    """Returns what judges the labels."""
+    if not subject.runs:
+        return "a simple model"
+    names = ", ".join(run.id for run in subject.runs)
+    return f"the network of {names}" if len(subject.runs) == 1 else f"the networks of {names}"
 
 
 def _counts(subject: Subject) -> Array:
@@ -117,46 +129,34 @@ def label_probabilities(subject: Subject, progress: Progress) -> LabelProbabilit
     """Returns probabilities of the classes of every example, by models that did not see its label.
 
     Raises:
-        DataError: the run's network takes other examples.
+        DataError: the network of a run takes other examples.
     """
     parts = subject.splits.distinct.values()
     ids = [name for examples in parts for name in examples.ids]
     labels = np.concatenate([subject.class_numbers(examples) for examples in parts])
     classes = len(subject.opened.classes)
-    if subject.run is None:
-        return LabelProbabilities(ids, labels, _out_of_fold(simple_features(subject, progress), labels, classes))
+    if not subject.runs:
+        return LabelProbabilities(ids, labels, out_of_fold(simple_features(subject, progress), labels, classes))
     from dlcli.data.doctor.network_answers import network_answers
 
-    answers = network_answers(subject, subject.run, progress)
-    values, is_known = _out_of_fold(answers.features, labels, classes), answers.is_known
-    if answers.probabilities is not None:
-        values[~is_known] = (values[~is_known] + answers.probabilities[~is_known]) / 2
-    return LabelProbabilities(ids, labels, values, int(is_known.sum()))
+    answers = [network_answers(subject, run, progress) for run in subject.runs]
+    clean = [answer for answer in answers if not (answer.has_learned_features and answer.is_trained_on.any())] or answers
+    values = out_of_fold(np.concatenate([answer.features for answer in clean], axis=1), labels, classes)
+    own, is_new = _own_probabilities(answers, values.shape)
+    values[is_new] = (values[is_new] + own[is_new]) / 2
+    seen = np.any([answer.is_trained_on for answer in answers], axis=0)
+    return LabelProbabilities(ids, labels, values, int(seen.sum()))
 
 
-def _out_of_fold(features: Array, labels: Array, classes: int) -> Array:
-    """Returns the probabilities `(n, classes)` of models that were fitted on the other folds."""
-    import_sklearn()
-    from sklearn.model_selection import StratifiedKFold
-
-    values = np.zeros((len(labels), classes))
-    for fitted, asked in StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(features, labels):
-        model = _model(min(features.shape[1], len(fitted)))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a model that has not converged still ranks
-            model.fit(features[fitted], labels[fitted])
-        values[np.ix_(asked, model.classes_)] = model.predict_proba(features[asked])
-    return values
-
-
-def _model(features: int) -> Any:
-    from sklearn.decomposition import PCA
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    reduced = [PCA(_MOST_FEATURES, random_state=0)] if features > _MOST_FEATURES else []
-    return make_pipeline(StandardScaler(), *reduced, LogisticRegression(C=0.1, max_iter=300))
+def _own_probabilities(answers: Sequence[NetworkAnswers], shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Returns the mean probabilities of the networks that were not trained on an example, and whether there is such a one."""
+    total, count = np.zeros(shape), np.zeros(shape[0])
+    for answer in answers:
+        if answer.probabilities is not None:
+            is_new = ~answer.is_trained_on
+            total[is_new] += answer.probabilities[is_new]
+            count += is_new
+    return total / np.maximum(count, 1)[:, None], count > 0
 
 
 def _candidates(probabilities: LabelProbabilities) -> list[int]:
@@ -167,10 +167,10 @@ def _candidates(probabilities: LabelProbabilities) -> list[int]:
     present, labels = np.unique(probabilities.labels, return_inverse=True)  # cleanlab wants classes without gaps
     values = probabilities.values[:, present]
     values = values / values.sum(axis=1, keepdims=True)
-    found = find_label_issues(
+    candidates = find_label_issues(
         labels.reshape(-1), values, filter_by="both", return_indices_ranked_by="self_confidence", n_jobs=1
     )
-    return [int(place) for place in found if values[place].max() >= CERTAIN]
+    return [int(place) for place in candidates if values[place].max() >= CERTAIN]
 
 
 def _line(subject: Subject, probabilities: LabelProbabilities, place: int) -> str:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.doctor import words
 from dlcli.data.doctor.check import Progress, Subject, TableCheck
-from dlcli.data.doctor.issue import Issue
+from dlcli.data.doctor.issue import Issue, Severity
+from dlcli.data.doctor.rows import Rows
 
 MOSTLY = 0.3
 """Share of missing values from which on a column says more about who was measured than about what."""
@@ -24,42 +26,54 @@ class MissingValues(TableCheck):
     def issues(self, subject: Subject, progress: Progress) -> Iterator[Issue]:
         """Yields columns without values in a split, columns with many gaps, and all other columns with gaps."""
         rows = subject.rows
-        shares = {name: float(gaps.mean()) for name, gaps in rows.gaps.items()}
-        yield from _empty(subject)
-        many = sorted((name for name, part in shares.items() if MOSTLY <= part < 1), key=lambda name: -shares[name])
-        some = sorted((name for name, part in shares.items() if 0 < part < MOSTLY), key=lambda name: -shares[name])
-        for group, severity, kind in ((many, "warning", "many missing values"), (some, "note", "missing values")):
-            if not group:
+        counts = {name: _counts(rows, name) for name in rows.columns}
+        sizes = np.bincount(rows.split, minlength=len(rows.splits))
+        yield from _empty(rows, counts, sizes)
+        shares = {name: float(gaps.sum() / len(rows)) for name, gaps in counts.items()}
+        by_share = sorted((name for name, share in shares.items() if 0 < share < 1), key=lambda name: -shares[name])
+        groups: tuple[tuple[list[str], Severity, str], ...] = (
+            ([name for name in by_share if shares[name] >= MOSTLY], "warning", "many missing values"),
+            ([name for name in by_share if shares[name] < MOSTLY], "note", "missing values"),
+        )
+        for names, severity, kind in groups:
+            if not names:
                 continue
-            gaps = np.any([rows.gaps[name] for name in group], axis=0)
             yield Issue(
                 kind=kind,
-                severity="warning" if severity == "warning" else "note",
-                summary=f"{words.columns(group)} {words.has_or_have(len(group))} missing values, up to"
-                f" {words.share(shares[group[0]])} of the rows",
+                severity=severity,
+                summary=f"{words.columns(names)} {words.has_or_have(len(names))} missing values, up to"
+                f" {words.share(shares[names[0]])} of the rows",
                 advice="find out why the values are missing; fill them in, or drop the column (data.source.drop). A gap becomes"
                 " the mean, and a further input marks it",
-                evidence=tuple(_line(subject, name) for name in group[:_SHOWN]),
-                examples=rows.ids_of(gaps),
-                columns=tuple(group),
+                evidence=tuple(_line(rows, name, counts[name], sizes) for name in names[:_SHOWN]),
+                examples=rows.ids_of(_any_gap(rows, names)),
+                columns=tuple(names),
             )
 
 
-def _line(subject: Subject, name: str) -> str:
-    rows = subject.rows
-    gaps = rows.gaps[name]
-    by_split = ", ".join(
-        f"{words.share(float(gaps[rows.split == number].mean()))} of {split}" for number, split in enumerate(rows.splits)
-    )
-    return f"{words.name(name)}: {int(gaps.sum()):,} of {len(rows):,} values are missing ({by_split})"
+def _counts(rows: Rows, name: str) -> Array:
+    """Returns the number of missing values of a column in each split."""
+    return np.bincount(rows.split, weights=rows.gaps(name), minlength=len(rows.splits)).astype("int64")
 
 
-def _empty(subject: Subject) -> Iterator[Issue]:
+def _any_gap(rows: Rows, names: list[str]) -> Array:
+    """Returns which rows have a gap in one of the columns, as bool `(n,)`."""
+    has_gap = np.zeros(len(rows), dtype=bool)
+    for name in names:
+        has_gap |= rows.gaps(name)
+    return has_gap
+
+
+def _line(rows: Rows, name: str, counts: Array, sizes: Array) -> str:
+    shares = (counts / np.maximum(sizes, 1)).tolist()
+    by_split = ", ".join(f"{words.share(share)} of {split}" for split, share in zip(rows.splits, shares, strict=True))
+    return f"{words.name(name)}: {int(counts.sum()):,} of {len(rows):,} values are missing ({by_split})"
+
+
+def _empty(rows: Rows, counts: dict[str, Array], sizes: Array) -> Iterator[Issue]:
     """Yields the columns without any value in a split that have values in another one."""
-    rows = subject.rows
     for number, split in enumerate(rows.splits):
-        is_here = rows.split == number
-        empty = [name for name, gaps in rows.gaps.items() if gaps[is_here].all() and not gaps.all()]
+        empty = [name for name, gaps in counts.items() if gaps[number] == sizes[number] and gaps.sum() < len(rows)]
         if empty:
             yield Issue(
                 kind="column without values in a split",

@@ -45,7 +45,7 @@ def _groups(facts: ImageFacts, pairs: NearPairs) -> list[list[int]]:
 
 
 def _change(pairs: NearPairs, first: int, second: int) -> str:
-    """Returns the orientation of the second image relative to the first one, in words; empty for the same one."""
+    """Returns the orientation of the second image relative to the first one as text; empty for the same one."""
     words = ORIENTATIONS[pairs.orientations.get((min(first, second), max(first, second)), 0)]
     return f" {words}" if words else ""
 

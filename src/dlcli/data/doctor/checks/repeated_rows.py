@@ -7,17 +7,18 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from dlcli.arrays import Array
 from dlcli.data.doctor import words
 from dlcli.data.doctor.check import Progress, Subject, TableCheck
 from dlcli.data.doctor.issue import Issue
 from dlcli.data.leak_judgement import DISTINCT, are_copied_rows
+from dlcli.runtime.inputs import comparable, row_hashes
 
 MANY = 0.05
 """Share of repeated rows from which on they are a warning, where equal rows are no coincidence."""
 FEW_DISTINCT = 0.5
 """Share of repeated rows above which a table has so few different rows that conflicting labels are its nature."""
 _SHOWN = 1000
-_STEP = 100_000
 
 
 class RepeatedRows(TableCheck):
@@ -36,23 +37,31 @@ class RepeatedRows(TableCheck):
 
 
 def _equal_rows(subject: Subject, progress: Progress) -> list[list[int]]:
-    """Returns groups of the places of equal rows."""
-    by_key, begin = dict[bytes, list[int]](), 0
-    parts, total = subject.splits.distinct.values(), len(subject.rows)
-    for examples in parts:
-        for start in range(0, len(examples), _STEP):
-            places = np.arange(start, min(start + _STEP, len(examples)))
-            for place, key in zip(places.tolist(), examples.inputs.keys(places), strict=True):
-                by_key.setdefault(key, []).append(begin + place)
-            progress("comparing rows", begin + len(places), total)
-        begin += len(examples)
-    owners = [(examples, place) for examples in parts for place in range(len(examples))]
-    groups: dict[tuple[int, bytes], list[int]] = {}
-    for number, places_of_key in enumerate(group for group in by_key.values() if len(group) > 1):
-        for place in places_of_key:
-            examples, own_place = owners[place]
-            groups.setdefault((number, examples.inputs.digest(own_place)), []).append(place)
-    return [group for group in groups.values() if len(group) > 1]
+    """Returns groups of the places of equal rows, found by hashes of rows and confirmed cell by cell."""
+    columns = subject.rows.columns
+
+    def read() -> Iterator[Array]:
+        for number, values in enumerate(columns.values()):
+            progress("comparing rows, by columns", number + 1, len(columns))
+            yield values
+
+    places, firsts = _repeated(row_hashes(read(), len(subject.rows)))
+    is_equal = np.ones(len(places), dtype=bool)
+    for values in columns.values() if len(places) else ():
+        is_equal &= comparable(values[places]) == comparable(values[firsts])
+    places, firsts = places[is_equal], firsts[is_equal]
+    groups = np.split(places, np.flatnonzero(np.diff(firsts)) + 1)
+    return sorted(group.tolist() for group in groups if len(group) > 1)
+
+
+def _repeated(hashes: Array) -> tuple[Array, Array]:
+    """Returns the places of rows with the hash of another row, group by group, and the first place of each one's group."""
+    order = np.argsort(hashes, kind="stable")
+    is_first = np.diff(hashes[order], prepend=~hashes[order[:1]]) != 0
+    starts = np.flatnonzero(is_first)
+    sizes = np.diff(starts, append=len(order))
+    is_repeated = np.repeat(sizes > 1, sizes)
+    return order[is_repeated], np.repeat(order[starts], sizes)[is_repeated]
 
 
 def _is_distinctive(subject: Subject) -> bool:
@@ -81,7 +90,7 @@ def _label(subject: Subject, place: int) -> str:
 
 def _agree(subject: Subject, places: Sequence[int]) -> bool:
     targets = subject.rows.targets
-    return all(np.array_equal(targets[place], targets[places[0]]) for place in places)
+    return bool((targets[places] == targets[places[0]]).all())
 
 
 def _pair(subject: Subject, first: int, second: int) -> str:

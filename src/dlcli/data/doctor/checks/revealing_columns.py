@@ -11,15 +11,21 @@ from dlcli.data.doctor.check import Progress, Subject, TableCheck
 from dlcli.data.doctor.issue import REVEALING, Issue
 from dlcli.data.doctor.rows import codes_of
 from dlcli.data.leak_judgement import revealing_columns
+from dlcli.data.leaks import MOST_ROWS
 
 _BEGINNING = 200
 
 
 class RevealingColumns(TableCheck):
-    """Finds columns that tell the target alone: by a simple rule, or since their values are the classes in other words."""
+    """Finds columns that tell the target alone: by a simple rule, or since their values are the classes under other names."""
 
     name = "columns that reveal the target"
     is_fast = True
+
+    def sample(self, subject: Subject) -> str:
+        """Returns the size of the sample by which a column's rule is learned, if there are more rows."""
+        rows = len(subject.splits.train)
+        return f"{MOST_ROWS:,} of {rows:,} training rows, drawn at random" if subject.has_labels and rows > MOST_ROWS else ""
 
     def issues(self, subject: Subject, progress: Progress) -> Iterator[Issue]:
         """Yields an issue for each such column."""
@@ -28,14 +34,14 @@ class RevealingColumns(TableCheck):
         columns = subject.leaks["columns"]
         renamed = _renamed_targets(subject)
         revealing = revealing_columns(columns["targets"], columns["of"])
-        known = {name for name, _, _ in revealing}
-        for name, target, score in [*revealing, *((name, "", 1.0) for name in renamed if name not in known)]:
+        names = {name for name, _, _ in revealing}
+        for name, target, score in [*revealing, *((name, "", 1.0) for name in renamed if name not in names)]:
             of_target = f" {words.name(target)}" if target else ""
             yield Issue(
                 kind=REVEALING,
                 severity="error",
                 summary=f"column {words.name(name)} alone predicts {score:.1%} of the target{of_target}"
-                + ("; its values are the classes in other words" if name in renamed else "; no other column comes close"),
+                + ("; its values are the classes under other names" if name in renamed else "; no other column comes close"),
                 advice=f"drop {words.name(name)} (data.source.drop) if it is not known before the target",
                 columns=(name,),
             )

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from dlcli.arrays import Array
 from dlcli.data.doctor import words
 from dlcli.data.doctor.check import Progress, Subject, TableCheck
 from dlcli.data.doctor.issue import Issue
-from dlcli.data.doctor.rows import Rows
+from dlcli.data.doctor.rows import Rows, codes_of
 from dlcli.spec.data.sources.table.look import named_identifier
 
 FEWEST_ROWS = 5.0
@@ -29,19 +27,19 @@ class UninformativeColumns(TableCheck):
     def issues(self, subject: Subject, progress: Progress) -> Iterator[Issue]:
         """Yields an issue for each kind."""
         rows = subject.rows
-        constant, identifiers, wide = list[str](), list[str](), list[str]()
+        constant, identifiers, categories = list[str](), list[str](), dict[str, int]()
         for name in rows.columns:
             present = rows.present(name)
-            distinct = len(np.unique(present if present.dtype.kind != "O" else present.astype(str)))
+            distinct = int(codes_of(present).max(initial=-1)) + 1
             if distinct < 2 and len(rows) > 1:
                 constant.append(name)
             elif _is_identifier(name, present, distinct, len(rows), is_numeric=rows.is_numeric(name)):
                 identifiers.append(name)
             elif not rows.is_numeric(name) and distinct > _FEWEST_VALUES and len(present) < FEWEST_ROWS * distinct:
-                wide.append(name)
+                categories[name] = distinct
         yield from _constant(rows, constant)
         yield from _identifiers(rows, identifiers)
-        yield from _wide(rows, wide)
+        yield from _wide(rows, categories)
 
 
 def _is_identifier(name: str, present: Array, distinct: int, rows: int, *, is_numeric: bool) -> bool:
@@ -87,9 +85,10 @@ def _identifiers(rows: Rows, names: list[str]) -> Iterator[Issue]:
         )
 
 
-def _wide(rows: Rows, names: list[str]) -> Iterator[Issue]:
+def _wide(rows: Rows, categories: dict[str, int]) -> Iterator[Issue]:
+    """Yields the columns with too many categories, given with the number of these."""
+    names = list(categories)
     if names:
-        counts = {name: len(set(rows.present(name).tolist())) for name in names}
         yield Issue(
             kind="high-cardinality category",
             severity="warning",
@@ -98,7 +97,7 @@ def _wide(rows: Rows, names: list[str]) -> Iterator[Issue]:
             advice="drop the column (data.source.drop), or join its rare categories",
             evidence=tuple(
                 f"{words.name(name)}: {number:,} categories in {len(rows.present(name)):,} rows"
-                for name, number in counts.items()
+                for name, number in categories.items()
             ),
             columns=tuple(names),
         )

@@ -76,7 +76,7 @@ class AugmentationSpec(KerasSpec):
         moves_pixels: whether pixels change their places, so that a mask must follow (`augment_pair`).
         needs_colour: whether images must have three channels.
 
-    >>> from dlcli.spec.data.augmentations import RandomRotation
+    >>> from dlcli.spec.data.augmentations.geometry import RandomRotation
     >>> RandomRotation(kind="random_rotation", factor=0.1).fault((32, 32, 3))
     ''
     """

@@ -197,7 +197,7 @@ class RandomCrop(AugmentationSpec):
 
 
 class MatrixGeometry(AugmentationSpec):
-    """An augmentation that resamples each image by a matrix of its own."""
+    """An augmentation that resamples each image by a separate matrix."""
 
     moves_pixels: ClassVar[bool] = True
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)

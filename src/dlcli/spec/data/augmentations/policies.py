@@ -1,4 +1,4 @@
-"""Policies: each image is changed by operations of its own, which are drawn from a list."""
+"""Policies: each image is changed by separate operations, which are drawn from a list."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
@@ -38,7 +38,7 @@ def _operations(count: Any, names: Sequence[str], ends: tuple[float, float], see
 
 
 class Policy(AugmentationSpec):
-    """A sequence of steps, in each of which an image gets an operation of its own."""
+    """A sequence of steps, in each of which an image gets a separate operation."""
 
     moves_pixels: ClassVar[bool] = True
     interpolation: Interpolation = Field(default="bilinear", description=INTERPOLATION)

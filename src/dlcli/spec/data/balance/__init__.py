@@ -1,28 +1,20 @@
-"""Every way to balance the classes of a training. A kind is a class in a file here and its entry in this union."""
+"""Every way to balance the classes of a training. A kind is a class in a file here and its place in this list."""
 
 from typing import Annotated
 
 from dlcli.spec.base import OneOf
 from dlcli.spec.data.balance.base import BalanceSpec, NoBalance
-from dlcli.spec.data.balance.class_weights import ClassWeight, EffectiveNumber, SquareRoot, WeightingSpec
-from dlcli.spec.data.balance.resampling import Oversample, ResamplingSpec, Undersample
-from dlcli.spec.data.balance.smote import Smote
 
-Balance = Annotated[
-    NoBalance | ClassWeight | SquareRoot | EffectiveNumber | Oversample | Undersample | Smote,
-    OneOf("Balance"),
-]
+__all__ = ["Balance", "BalanceSpec", "NoBalance"]
 
-__all__ = [
-    "Balance",
-    "BalanceSpec",
-    "ClassWeight",
-    "EffectiveNumber",
-    "NoBalance",
-    "Oversample",
-    "ResamplingSpec",
-    "Smote",
-    "SquareRoot",
-    "Undersample",
-    "WeightingSpec",
-]
+_PLACES = {
+    "none": f"{__name__}.base:NoBalance",
+    "class_weight": f"{__name__}.class_weights:ClassWeight",
+    "sqrt": f"{__name__}.class_weights:SquareRoot",
+    "effective_number": f"{__name__}.class_weights:EffectiveNumber",
+    "oversample": f"{__name__}.resampling:Oversample",
+    "undersample": f"{__name__}.resampling:Undersample",
+    "smote": f"{__name__}.smote:Smote",
+}
+"""Each kind's module and class, in the order of the reference. A check of a spec imports the one that it uses."""
+Balance = Annotated[BalanceSpec, OneOf("Balance", places=_PLACES)]

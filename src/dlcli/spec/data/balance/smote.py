@@ -57,10 +57,16 @@ class Smote(BalanceSpec):
         """Checks the training rows and the sizes of `in_words`.
 
         Raises:
-            DataError: they are no table, have gaps or no numbers, or a class has too few rows for its neighbours.
+            DataError: they stay on the disk, are no table, have gaps or no numbers, or a class has too few rows for its
+                neighbours.
         """
         if not inputs.are_rows:
             raise DataError("data.balance: smote interpolates rows of a table; use `oversample` for images and other arrays")
+        if inputs.on_disk:
+            raise DataError(
+                "data.balance: smote needs all training rows in memory, but those of this table stay on the disk; use"
+                " `oversample`, or `data.cache: memory`"
+            )
         columns = inputs.table()
         numbers = {name: column for name, column in columns.items() if column.dtype != object}
         if not numbers:

@@ -1,4 +1,4 @@
-"""Every source of examples. A kind is one file here and its name in this list."""
+"""Every source of examples. A kind is one file here and its place in this list."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ from typing import Annotated
 
 from dlcli.spec.base import OneOf
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec
-from dlcli.spec.data.sources.builtin import Builtin
-from dlcli.spec.data.sources.csv import Csv
-from dlcli.spec.data.sources.folder import Folder
-from dlcli.spec.data.sources.huggingface import Huggingface
-from dlcli.spec.data.sources.image_table import ImageTable
-from dlcli.spec.data.sources.npz import Npz
-from dlcli.spec.data.sources.parquet import Parquet
-from dlcli.spec.data.sources.playground import Playground
-from dlcli.spec.data.sources.text_folder import TextFolder
-from dlcli.spec.data.sources.tfds import Tfds
 
 __all__ = ["Examples", "Facts", "Opened", "Request", "Source", "SourceSpec"]
 
-Source = Annotated[
-    Builtin | Playground | Tfds | Folder | ImageTable | TextFolder | Csv | Parquet | Huggingface | Npz, OneOf("Source")
-]
+_PLACES = {
+    "builtin": f"{__name__}.builtin:Builtin",
+    "sklearn": f"{__name__}.sklearn:Sklearn",
+    "openml": f"{__name__}.openml:Openml",
+    "playground": f"{__name__}.playground:Playground",
+    "tfds": f"{__name__}.tfds:Tfds",
+    "folder": f"{__name__}.folder:Folder",
+    "image_table": f"{__name__}.image_table:ImageTable",
+    "text_folder": f"{__name__}.text_folder:TextFolder",
+    "csv": f"{__name__}.csv:Csv",
+    "parquet": f"{__name__}.parquet:Parquet",
+    "huggingface": f"{__name__}.huggingface:Huggingface",
+    "npz": f"{__name__}.npz:Npz",
+}
+"""Each kind's module and class, in the order of the reference. A check of a spec imports the one that it uses."""
+Source = Annotated[SourceSpec, OneOf("Source", places=_PLACES)]

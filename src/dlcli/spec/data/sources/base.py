@@ -12,6 +12,7 @@ from unicodedata import normalize
 from dlcli.errors import DataError
 from dlcli.spec.base import Shape, Spec
 from dlcli.spec.data.sources.row_ids import ids_at
+from dlcli.spec.data.sources.row_storage import LargeTable, RowStorage
 from dlcli.tasks import TASKS, Task
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ class Examples:
 
     def take(self, places: Array) -> Examples:
         """Returns the examples at some places."""
-        if len(places) == len(self) and (places == range(len(self))).all():
+        import numpy as np
+
+        if len(places) == len(self) and np.array_equal(places, np.arange(len(self))):
             return self
         side_columns = {name: values[places] for name, values in self.side_columns.items()}
         groups = None if self.groups is None else self.groups[places]
@@ -111,7 +114,8 @@ class Request:
     `revision` is that of the run whose examples are read again (`RunFolder.revision`): earlier ones found and named them by
     other rules. `column_kinds` are the kinds of columns that this run recorded, which a kind that is added later
     does not change. `side_columns` are the names of columns that decide the split of an example; they are inputs only if the
-    spec lists them. The source puts those that a part has into `Examples.side_columns`.
+    spec lists them. The source puts those that a part has into `Examples.side_columns`. `storage` decides whether a source
+    that `stores_rows` reads a table into memory; None to do so always.
     """
 
     task: Task
@@ -121,6 +125,7 @@ class Request:
     revision: int = 2
     column_kinds: Mapping[str, ColumnKind] = field(default_factory=dict)
     side_columns: tuple[str, ...] = ()
+    storage: RowStorage | None = None
 
 
 ROW = "\0row"
@@ -133,10 +138,13 @@ class SourceSpec(Spec):
     Attributes:
         has_files: whether each example is a file, and its id the file's path.
         has_rows: whether it gives the side column `ROW`.
+        stores_rows: whether its rows can stay in a file on the disk (`Request.storage`).
     """
 
+    kind: str
     has_files: ClassVar[bool] = False
     has_rows: ClassVar[bool] = False
+    stores_rows: ClassVar[bool] = False
 
     def facts(self, task: Task) -> Facts:
         """Returns what is known without opening it."""
@@ -185,6 +193,10 @@ class SourceSpec(Spec):
 
     def stored_bytes(self) -> int | None:
         """Returns the bytes of its files on this machine, 0 if it needs none; None if they are unknown without opening it."""
+        return None
+
+    def large_table(self) -> LargeTable | None:
+        """Returns what decides where its rows are kept, of a source that `stores_rows`; None if it is not known."""
         return None
 
     def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> SourceSpec | None:

@@ -69,7 +69,7 @@ def with_targets(source: Csv, table: Table) -> tuple[Table, list[str]]:
 
 
 def _which_marks(source: Csv, table: Table, gaps: Array) -> str:
-    """Returns which cells were read as gaps, in words; "" if all are empty."""
+    """Returns which cells were read as gaps, as text; "" if all are empty."""
     cells: Counter[str] = Counter()
     for name in source.targets:
         cells.update(cell for cell, gap in zip(table.raw.get(name, []), gaps, strict=False) if gap and cell in source.marks)

@@ -224,7 +224,7 @@ def _around_classes(folders: list[str]) -> str:
 
 
 def _instead(folder: str) -> str:
-    """Returns which files a folder without images holds, in words."""
+    """Returns which files a folder without images holds, as text."""
     others = walk(folder).others
     return f"; it contains {by_extension(others)}" if others else ""
 

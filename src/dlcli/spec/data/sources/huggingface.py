@@ -119,8 +119,9 @@ class Huggingface(SourceSpec):
         return features if isinstance(features, dict) else None
 
     def elsewhere(self, path: str, classes: tuple[str, ...] = ()) -> Huggingface:
-        """Returns the source of another folder."""
-        return self.model_copy(update={"path": path})
+        """Returns the source of another folder, which may lack columns that are dropped."""
+        types = self.model_copy(update={"path": path})._types() or {}
+        return self.model_copy(update={"path": path, "drop": [name for name in self.drop if not types or name in types]})
 
     def side_columns(self) -> tuple[str, ...] | None:
         """Returns the columns of single values; None if the folder cannot be read, which `faults` reports."""

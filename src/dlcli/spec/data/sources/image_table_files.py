@@ -40,7 +40,7 @@ class Place:
 
 
 def missing_files(rows: Sequence[int], cells: Sequence[str | None], place: Place) -> dict[int, str]:
-    """Returns the positions of cells that name no file, each with the number of its row and the cell in words."""
+    """Returns the positions of cells that name no file, each with the number of its row and the cell as text."""
     missing = {}
     for position, (row, cell) in enumerate(zip(rows, cells, strict=True)):
         if cell is None:
@@ -57,7 +57,7 @@ def missing_in_words(missing: dict[int, str], cells: Sequence[str | None], place
         missing: the missing files as `missing_files` returns them.
         cells: the cells of all rows.
         place: where the files were looked for.
-        of: the rows that were looked at, in words.
+        of: the rows that were looked at, as text.
     """
     verb = "does" if len(missing) == 1 else "do"
     named = []
@@ -85,7 +85,7 @@ def _nearest(cell: str | None, place: Place) -> str:
 
 
 def _remedy(cell: str, place: Place) -> str:
-    """Returns the setting with which a missing file would be found, in words; empty if there is none."""
+    """Returns the setting with which a missing file would be found, as text; empty if there is none."""
     if not place.extension and not extension_of(os.path.basename(cell)):
         ending = next((ending for ending in EXTENSIONS if os.path.isfile(place.path(cell + ending))), "")
         if ending:

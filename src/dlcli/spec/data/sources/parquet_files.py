@@ -17,8 +17,13 @@ from dlcli.spec.data.sources.table.cells import MARKS, normalized
 if TYPE_CHECKING:
     from dlcli.arrays import Array
 
-_AT_ONCE = 131_072
-"""Rows that are converted at once."""
+_MOST_ROWS, _LEAST_ROWS, _CELLS = 131_072, 1024, 4_000_000
+"""Most and least rows that are converted at once, and the cells that they have about."""
+
+
+NUMBERS = ("int", "uint", "float", "double", "halffloat", "decimal")
+TEXTS = ("string", "large_string", "bool", "dictionary")
+"""The beginnings of the names of Arrow's types of numbers and of texts."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class ParquetFiles:
 
     Attributes:
         paths: the files, sorted.
-        types: the Arrow type of each column, in words, in the order of the first file.
+        types: the Arrow type of each column, as text, in the order of the first file.
         rows: the number of rows.
         groups: the number of row groups.
     """
@@ -38,10 +43,15 @@ class ParquetFiles:
     groups: int
 
     def describe(self) -> str:
-        """Returns the number of columns, rows and files in words."""
+        """Returns the number of columns, rows and files as text."""
         files = "1 file" if len(self.paths) == 1 else f"{len(self.paths):,} files"
         groups = "1 row group" if self.groups == 1 else f"{self.groups:,} row groups"
         return f"parquet, {len(self.types):,} columns, {self.rows:,} rows in {groups} of {files}"
+
+
+def is_number(kind: str) -> bool:
+    """Whether an Arrow type, in words, is one of numbers."""
+    return kind.startswith(NUMBERS)
 
 
 def matching_files(path: str) -> list[str]:
@@ -95,12 +105,22 @@ def opened(path: str) -> Iterator[Any]:
         raise DataError(f"{path}: the Parquet file cannot be read: {str(error).splitlines()[0]}") from None
 
 
+def rows_at_once(columns: int) -> int:
+    """Returns how many rows of so many columns are converted at once."""
+    return min(_MOST_ROWS, max(_LEAST_ROWS, _CELLS // max(1, columns)))
+
+
 def batches(files: ParquetFiles, columns: Sequence[str]) -> Iterator[Any]:
-    """Yields the rows of all files as Arrow record batches of at most 131,072 rows."""
+    """Yields the rows of all files as Arrow record batches of at most `rows_at_once` rows.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    size = rows_at_once(len(columns))
     for path in files.paths:
         with opened(path) as file:
             for group in range(file.metadata.num_row_groups):
-                yield from file.iter_batches(batch_size=_AT_ONCE, row_groups=[group], columns=list(columns))
+                yield from file.iter_batches(batch_size=size, row_groups=[group], columns=list(columns))
 
 
 def side_array(column: Any) -> Array:
@@ -138,6 +158,15 @@ class NumberValues:
         with np.errstate(over="ignore"):  # the source refuses what is too large
             self.values[start : start + len(column)] = numbers
 
+    def refuse_infinite(self, start: int, count: int, first_row: int, where: str) -> None:
+        """Raises DataError if one of `count` values from position `start` on is infinite; they begin with row `first_row`."""
+        import numpy as np
+
+        is_infinite = np.isinf(self.values[start : start + count])
+        if is_infinite.any():
+            row = first_row + int(is_infinite.argmax())
+            raise DataError(f"{where} contains a number in row {row} that is infinite or too large")
+
 
 class TextValues:
     """A column of texts, filled batch by batch: the number of each text int32 `(rows,)`, and the different texts."""
@@ -145,7 +174,7 @@ class TextValues:
     def __init__(self, rows: int, most: int) -> None:
         import numpy as np
 
-        self.numbers: Array = np.empty(rows, "int32")
+        self.values: Array = np.empty(rows, "int32")
         self._most = most
         self._number: dict[str, int] = {}
 
@@ -169,13 +198,23 @@ class TextValues:
         numbers = np.array([self._number.setdefault(value, len(self._number)) for value in values] or [0], "int32")
         places = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         gap = self._number.setdefault("", len(self._number)) if (places < 0).any() else 0
-        self.numbers[start : start + len(column)] = np.where(places < 0, gap, numbers[places])
+        self.values[start : start + len(column)] = np.where(places < 0, gap, numbers[places])
 
     def objects(self) -> Array:
         """Returns the texts of the rows, object `(rows,)`; equal texts are one object."""
         import numpy as np
 
-        return np.array(self.texts, dtype=object)[self.numbers]
+        return np.array(self.texts, dtype=object)[self.values]
+
+
+def gaps_of(column: NumberValues | TextValues, places: slice) -> int:
+    """Returns the number of gaps of a column at some places."""
+    import numpy as np
+
+    values = column.values[places]
+    if isinstance(column, NumberValues):
+        return int(np.isnan(values).sum())
+    return int((values == column.texts.index("")).sum()) if "" in column.texts else 0
 
 
 def _text(value: Any) -> str | None:

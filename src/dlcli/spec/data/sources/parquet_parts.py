@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
+
+_BLOCK_ROWS = 1_048_576
 
 
 def part_of_rows(numbers: Array, shares: Mapping[str, Any], seed: int, part: str) -> dict[str, Array]:
@@ -20,14 +23,14 @@ def part_of_rows(numbers: Array, shares: Mapping[str, Any], seed: int, part: str
     """
     import numpy as np
 
-    draws = unit_hashes(numbers, seed)
-    places: dict[str, Array] = {}
-    start = 0.0
-    for name, share in shares.items():
-        if isinstance(share, float) and share > 0:
-            places[name] = np.flatnonzero((draws >= start) & (draws < start + share))
-            start += share
-    return {part: np.flatnonzero(draws >= start), **{name: rows for name, rows in places.items() if len(rows)}}
+    drawn = {name: share for name, share in shares.items() if isinstance(share, float) and share > 0}
+    ends = list(accumulate(drawn.values()))
+    part_numbers = np.empty(len(numbers), "uint8")
+    for start in range(0, len(numbers), _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        part_numbers[block] = np.searchsorted(ends, unit_hashes(numbers[block], seed), side="right")
+    places = {name: np.flatnonzero(part_numbers == number) for number, name in enumerate(drawn)}
+    return {part: np.flatnonzero(part_numbers == len(ends)), **{name: rows for name, rows in places.items() if len(rows)}}
 
 
 def unit_hashes(numbers: Array, seed: int) -> Array:

@@ -62,11 +62,15 @@ class CategoryColumn(ColumnKind):
         return {layer.input.name: layer for layer in model.layers if isinstance(layer, lookup)}
 
 
+_BLOCK_ROWS = 65_536
+
+
 def _one_hot(tensor: Any, values: Array) -> Any:
     """Returns the one-hot encoding of a text column: the first slot for unseen values, then the sorted values."""
     from dlcli.upstream.keras import import_keras
 
-    vocabulary = sorted(set(values.tolist()))
+    blocks = (values[start : start + _BLOCK_ROWS] for start in range(0, len(values), _BLOCK_ROWS))
+    vocabulary = sorted({text for block in blocks for text in block.tolist()})
     unseen = "[UNK]"
     while unseen in vocabulary:
         unseen = f"[{unseen}]"

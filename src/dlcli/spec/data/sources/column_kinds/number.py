@@ -86,7 +86,6 @@ class NumberColumn(ColumnKind):
 
     def encode(self, tensors: list[Any], columns: list[Array], encoding: Encoding) -> list[Any]:
         """Returns the scaled numbers, and the indicators of gaps for columns with gaps."""
-        import numpy as np
 
         from dlcli.upstream.keras import import_keras
 
@@ -100,7 +99,7 @@ class NumberColumn(ColumnKind):
         # numbers. `Normalization` alone clips deviations at 1e-7.
         centred = keras.layers.Normalization(mean=offset.tolist(), variance=[1.0] * len(offset), dtype="float32")(filled)
         scaled = keras.layers.Rescaling((1 / spread).tolist(), dtype="float32")(centred)
-        with_gaps = [place for place, values in enumerate(columns) if np.isnan(values).any()]
+        with_gaps = [place for place, values in enumerate(columns) if _gaps(values)]
         if not with_gaps:
             return [scaled]
         return [scaled, keras.ops.cast(keras.ops.take(is_gap, with_gaps, axis=1), "float32")]
@@ -129,7 +128,7 @@ def _scale(columns: list[Array], normalize: Normalize) -> tuple[Array, Array, Ar
     import numpy as np
 
     rows = len(columns[0])
-    counts = np.maximum(rows - np.array([np.isnan(values).sum() for values in columns]), 1)
+    counts = np.maximum(rows - np.array([_gaps(values) for values in columns]), 1)
     mean = _sum(columns, lambda table, gaps: np.where(gaps, 0, table)) / counts
     if normalize == "none":
         return np.zeros_like(mean), np.ones_like(mean), mean
@@ -141,6 +140,13 @@ def _scale(columns: list[Array], normalize: Normalize) -> tuple[Array, Array, Ar
     if normalize == "unit":
         return lowest, _not_zero(highest - lowest), mean
     return (lowest + highest) / 2, _not_zero((highest - lowest) / 2), mean
+
+
+def _gaps(values: Array) -> int:
+    """Returns the number of gaps of a column."""
+    import numpy as np
+
+    return sum(int(np.isnan(values[start : start + _BLOCK_ROWS]).sum()) for start in range(0, len(values), _BLOCK_ROWS))
 
 
 def _blocks(columns: list[Array]) -> Iterator[tuple[Array, Array]]:

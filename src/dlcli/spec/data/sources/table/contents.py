@@ -109,7 +109,7 @@ class Table:
         decimal: the decimal mark of its numbers.
         separator: the character between its cells.
         raw: the unchanged cells of the requested columns, gaps too.
-        described: how the file is written, in words.
+        described: how the file is written, as text.
         left_out: how many rows are not among these, by the reason.
         notes: remarks for the user.
     """

@@ -35,7 +35,7 @@ class Dialect:
         first_line: the line of its first record, from 1; earlier lines do not belong to the table.
         skipped: the lines before its first record, such as `sep=;` or a comment.
         header_comment: whether the header is the comment in the line before the first record.
-        doubt: why the first record seems to be no header, in words, if the spec does not say it.
+        doubt: why the first record seems to be no header, as text, if the spec does not say it.
         header_is_sure: whether the first record shows that it names the columns, by words above numbers.
     """
 

@@ -256,7 +256,7 @@ def _explicit_names(cells: list[str], dialect: Dialect, settings: Settings) -> t
 
 
 def counted_rows(count: int) -> str:
-    """Returns a number of rows in words."""
+    """Returns a number of rows as text."""
     return "1 row" if count == 1 else f"{count:,} rows"
 
 

@@ -1,0 +1,193 @@
+"""What the sets in scikit-learn's data home have in common: its place, their columns, and their download."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from dlcli.errors import DataError, Interrupted
+from dlcli.spec.data.sources.base import Examples, Opened, Request, SourceSpec, row_ids
+from dlcli.visible import listed
+
+if TYPE_CHECKING:
+    from dlcli.arrays import Array
+
+_SHARE = 0.5
+"""Share of the free memory that the content of a file may take."""
+
+
+class FetchedSource(SourceSpec):
+    """A set that scikit-learn fetches into its data home, and whose examples are images or rows of named columns."""
+
+    if TYPE_CHECKING:  # the fields of every such source
+        kind: str
+        name: str
+        features: Literal["all"] | list[str]
+        drop: list[str]
+        data_home: str | None
+
+    @property
+    def home(self) -> Path:
+        """The data home: `data_home`, `SCIKIT_LEARN_DATA`, or scikit-learn's own default."""
+        place = self.data_home or os.environ.get("SCIKIT_LEARN_DATA") or "~/scikit_learn_data"
+        return Path(place).expanduser()
+
+    @property
+    def targets(self) -> list[str]:
+        """The columns with labels, as far as they are known without opening the set."""
+        raise NotImplementedError
+
+    def header(self) -> tuple[str, ...] | None:
+        """Returns the columns of the set, among them the targets; None if they are unknown without a download."""
+        raise NotImplementedError
+
+    def feature_names(self, header: tuple[str, ...]) -> list[str]:
+        """Returns the columns that the model sees."""
+        if isinstance(self.features, list):
+            return list(dict.fromkeys(self.features))
+        return [name for name in header if name not in {*self.targets, *self.drop}]
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Yields columns that the set does not have, and a set without inputs."""
+        from dlcli.spec.messages import nearest
+
+        header = self.header()
+        if header is None:
+            return
+        fields = {"features": self.features if isinstance(self.features, list) else [], "drop": self.drop}
+        if isinstance(target := getattr(self, "target", None), (str, list)):
+            fields["target"] = [target] if isinstance(target, str) else target
+        for field, names in fields.items():
+            for name in (name for name in names if name not in header):
+                near = nearest(name, list(header))
+                guess = f"did you mean `{near}`?" if near else f"it has {listed(list(header)) or 'no columns'}"
+                yield field, f"the set has no column `{name}`; {guess}"
+        features = self.feature_names(header)
+        if both := [name for name in self.targets if name in features]:
+            yield "features", f"`{both[0]}` is the target; it cannot be an input"
+        if header and not features:
+            yield "features", "there is no input column"
+
+    def side_columns(self) -> tuple[str, ...] | None:
+        """Returns the columns of the set; None if they are unknown without a download."""
+        return self.header()
+
+    def without_inputs(self, columns: tuple[str, ...]) -> Self:
+        """Returns the source that drops these columns, unless `features` lists them."""
+        header = self.header() or ()
+        dropped = [name for name in columns if name in header and name not in self.drop]
+        return self if self.features != "all" else self.model_copy(update={"drop": [*self.drop, *dropped]})
+
+    def download(self, function: str, **arguments: Any) -> None:
+        """Has scikit-learn's own function download the set into the data home; what it prints goes to stderr.
+
+        Raises:
+            DataError: it fails.
+        """
+        import sys
+        import warnings
+
+        from dlcli.upstream.sklearn import import_sklearn
+
+        import_sklearn()
+        from sklearn import datasets
+
+        try:
+            with redirect_stdout(sys.stderr), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of attempts that fail, and of sets that OpenML finds doubtful
+                getattr(datasets, function)(data_home=str(self.home), n_retries=1, **arguments)
+        except Interrupted:
+            raise
+        except Exception as error:
+            raise self.unavailable(f"its download failed: {_reason(error)}") from None
+
+    def unavailable(self, reason: str) -> DataError:
+        """Returns the error for a set that cannot be had."""
+        return DataError(
+            f"the {self.kind} set {self.name} is not available: {reason}\n"
+            f"  cached data is looked for in {self.home} (SCIKIT_LEARN_DATA, or `data.source.data_home`, names another place)\n"
+            "  configs/digits_cnn.yaml trains on real images without any download"
+        )
+
+    def opened(
+        self, columns: Mapping[str, Array], labels: tuple[Array, tuple[str, ...]], request: Request, notes: tuple[str, ...] = ()
+    ) -> Opened:
+        """Returns all rows of a table as one part.
+
+        Args:
+            columns: by name, numbers `(n,)`, or text objects `(n,)` with None for gaps.
+            labels: the targets and the names of classes or targets, as `labels_of` returns them.
+            request: the request.
+            notes: what was left out.
+        """
+        from dlcli.runtime.inputs import TableColumns
+        from dlcli.spec.data.sources.column_kinds import kinds_of
+        from dlcli.spec.data.sources.table.facts import ColumnFact, summary
+
+        names = self.feature_names((*columns, *self.targets))
+        inputs = {name: _as_input(columns[name], name) for name in names}
+        kinds = kinds_of(inputs)
+        targets, label_names = labels
+        side_columns = {name: columns[name] for name in request.side_columns if name in columns}
+        examples = Examples(TableColumns(inputs, kinds), targets, row_ids("train", len(targets)), side_columns)
+        facts = [_fact(name, inputs[name], kinds[name].name) for name in names]
+        why = "data.source.drop" if self.features == "all" else "not in data.source.features"
+        facts += [ColumnFact(name, "dropped", why=why) for name in columns if name not in inputs]
+        facts += [ColumnFact(name, "target") for name in self.targets]
+        lines = (f"table: {self.kind} {self.name}, {len(targets):,} rows", f"columns: {summary(facts)}")
+        column_facts = [fact.as_json() for fact in facts]
+        return Opened({"train": examples}, label_names, notes, lines, column_facts=column_facts)
+
+
+def most_bytes(copies: int = 1) -> int:
+    """Returns the most bytes that the content of a file may have which takes so many times as much memory once it is read."""
+    from dlcli.runtime.free_memory import free_memory
+
+    return int(_SHARE * free_memory() / copies)
+
+
+def _as_input(values: Array, name: str) -> Array:
+    """Returns a column as a model takes it: float32 with NaN for gaps, or text objects with "" for gaps.
+
+    The usual marks of missing values are gaps, as in a CSV file: the rows of a prediction come from one.
+
+    Raises:
+        DataError: a number is infinite, or too large for float32.
+    """
+    import numpy as np
+
+    if values.dtype == object:
+        from dlcli.runtime.column_kinds import CellForm
+        from dlcli.spec.data.sources.column_kinds import CATEGORY
+        from dlcli.spec.data.sources.table.cells import MARKS, normalized
+
+        texts = {text: normalized(text) for text in set(values.tolist()) - {None}}
+        cells = [None if text is None or texts[text] in MARKS else texts[text] for text in values.tolist()]
+        return CATEGORY.read(np.array(cells, dtype=object), CellForm()).values
+    with np.errstate(over="ignore"):
+        numbers = values.astype("float32")
+    if np.isinf(numbers).any():
+        row = int(np.isinf(numbers).argmax())
+        raise DataError(f"column `{name}` contains a number in row {row} (counted from 0) that is infinite or too large")
+    return numbers
+
+
+def _fact(name: str, values: Array, kind: str) -> Any:
+    """Returns what a column became."""
+    import numpy as np
+
+    from dlcli.spec.data.sources.table.facts import ColumnFact
+
+    if values.dtype != object:
+        return ColumnFact(name, kind, None, int(np.isnan(values).sum()))
+    gaps = int((values == "").sum())
+    return ColumnFact(name, kind, len(set(values.tolist())) - (gaps > 0), gaps)
+
+
+def _reason(error: Exception) -> str:
+    """Returns the first line of an error, and a question where the network failed."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"{line}; is there a network?" if isinstance(error, OSError) else line
