@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -306,8 +306,8 @@ class TableColumns(Inputs):
         return lambda indices: {name: read(indices) for name, read in readers.items()}
 
     def keys(self, places: Array) -> list[Any]:
-        """Returns a hash of each row's cells; one column is read after the other."""
-        return list(row_hashes((column[places] for column in self.columns.values()), len(places)).tolist())
+        """Returns a hash of each row's cells."""
+        return [hash(row) for row in zip(*(cells(column[places]) for column in self.columns.values()), strict=True)]
 
     def digest(self, place: int) -> bytes:
         """Returns a digest of a row's cells."""
@@ -338,23 +338,6 @@ def cells(column: Array) -> Sequence[Any]:
     """Returns the values of `comparable` as a list."""
     values: list[Any] = comparable(column).tolist()
     return values
-
-
-_MULTIPLIER = 0x9E3779B97F4A7C15
-"""An odd number (2 to the 64 by the golden ratio): the hash of a row depends on the order of its columns."""
-
-
-def row_hashes(columns: Iterable[Array], rows: int) -> Array:
-    """Returns a hash of the cells of each row, uint64 `(rows,)`, from one column `(rows,)` after the other.
-
-    Cells are hashed by `pandas.util.hash_array`. Equal rows have equal hashes, also where they have gaps.
-    """
-    from pandas.util import hash_array
-
-    hashes = np.zeros(rows, "uint64")
-    for column in columns:
-        hashes = hashes * np.uint64(_MULTIPLIER) + hash_array(comparable(column))
-    return hashes
 
 
 def comparable(column: Array) -> Array:
