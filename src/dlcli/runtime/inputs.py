@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -14,6 +14,7 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.runtime.column_kinds import ColumnKind
 from dlcli.runtime.columns import InputLayout
+from dlcli.runtime.hashes import mixed
 
 Kind = Literal["images", "columns", "arrays"]
 _KEY_BYTES = 1024
@@ -306,8 +307,8 @@ class TableColumns(Inputs):
         return lambda indices: {name: read(indices) for name, read in readers.items()}
 
     def keys(self, places: Array) -> list[Any]:
-        """Returns a hash of each row's cells."""
-        return [hash(row) for row in zip(*(cells(column[places]) for column in self.columns.values()), strict=True)]
+        """Returns a hash of each row's cells; one column is read after the other."""
+        return list(row_hashes((column[places] for column in self.columns.values()), len(places)).tolist())
 
     def digest(self, place: int) -> bytes:
         """Returns a digest of a row's cells."""
@@ -338,6 +339,22 @@ def cells(column: Array) -> Sequence[Any]:
     """Returns the values of `comparable` as a list."""
     values: list[Any] = comparable(column).tolist()
     return values
+
+
+def row_hashes(columns: Iterable[Array], rows: int) -> Array:
+    """Returns a hash of the cells of each row, uint64 `(rows,)`, from one column `(rows,)` after the other.
+
+    Equal rows have equal hashes in one process, also where they have gaps: Python hashes texts anew in each process.
+    """
+    hashes = np.zeros(rows, "uint64")
+    for column in columns:
+        values = comparable(column)
+        if values.dtype == object:
+            cell_hashes = np.fromiter(map(hash, values.tolist()), "int64", rows)
+        else:
+            cell_hashes = values.astype("int64")
+        hashes = mixed(hashes * np.uint64(3) + cell_hashes.view("uint64"))
+    return hashes
 
 
 def comparable(column: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -12,15 +12,13 @@ from dlcli.data.doctor import words
 from dlcli.data.doctor.check import Progress, Subject, TableCheck
 from dlcli.data.doctor.issue import Issue
 from dlcli.data.leak_judgement import DISTINCT, are_copied_rows
-from dlcli.runtime.inputs import comparable
+from dlcli.runtime.inputs import comparable, row_hashes
 
 MANY = 0.05
 """Share of repeated rows from which on they are a warning, where equal rows are no coincidence."""
 FEW_DISTINCT = 0.5
 """Share of repeated rows above which a table has so few different rows that conflicting labels are its nature."""
 _SHOWN = 1000
-_MULTIPLIER = 0x9E3779B97F4A7C15
-"""An odd number (2 to the 64 by the golden ratio): the hash of a row depends on the order of its columns."""
 
 
 class RepeatedRows(TableCheck):
@@ -47,26 +45,13 @@ def _equal_rows(subject: Subject, progress: Progress) -> list[list[int]]:
             progress("comparing rows, by columns", number + 1, len(columns))
             yield values
 
-    places, firsts = _repeated(_row_hashes(read(), len(subject.rows)))
+    places, firsts = _repeated(row_hashes(read(), len(subject.rows)))
     is_equal = np.ones(len(places), dtype=bool)
     for values in columns.values() if len(places) else ():
         is_equal &= comparable(values[places]) == comparable(values[firsts])
     places, firsts = places[is_equal], firsts[is_equal]
     groups = np.split(places, np.flatnonzero(np.diff(firsts)) + 1)
     return sorted(group.tolist() for group in groups if len(group) > 1)
-
-
-def _row_hashes(columns: Iterable[Array], rows: int) -> Array:
-    """Returns a hash of the cells of each row, uint64 `(rows,)`, from one column `(rows,)` after the other.
-
-    Cells are hashed by `pandas.util.hash_array`. Equal rows have equal hashes, also where they have gaps.
-    """
-    from pandas.util import hash_array
-
-    hashes = np.zeros(rows, "uint64")
-    for column in columns:
-        hashes = hashes * np.uint64(_MULTIPLIER) + hash_array(comparable(column))
-    return hashes
 
 
 def _repeated(hashes: Array) -> tuple[Array, Array]:
