@@ -14,6 +14,7 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.runtime.column_kinds import ColumnKind
 from dlcli.runtime.columns import InputLayout
+from dlcli.runtime.hashes import mixed
 
 Kind = Literal["images", "columns", "arrays"]
 _KEY_BYTES = 1024
@@ -340,20 +341,19 @@ def cells(column: Array) -> Sequence[Any]:
     return values
 
 
-_MULTIPLIER = 0x9E3779B97F4A7C15
-"""An odd number (2 to the 64 by the golden ratio): the hash of a row depends on the order of its columns."""
-
-
 def row_hashes(columns: Iterable[Array], rows: int) -> Array:
     """Returns a hash of the cells of each row, uint64 `(rows,)`, from one column `(rows,)` after the other.
 
-    Cells are hashed by `pandas.util.hash_array`. Equal rows have equal hashes, also where they have gaps.
+    Equal rows have equal hashes in one process, also where they have gaps: Python hashes texts anew in each process.
     """
-    from pandas.util import hash_array
-
     hashes = np.zeros(rows, "uint64")
     for column in columns:
-        hashes = hashes * np.uint64(_MULTIPLIER) + hash_array(comparable(column))
+        values = comparable(column)
+        if values.dtype == object:
+            cell_hashes = np.fromiter(map(hash, values.tolist()), "int64", rows)
+        else:
+            cell_hashes = values.astype("int64")
+        hashes = mixed(hashes * np.uint64(3) + cell_hashes.view("uint64"))
     return hashes
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from itertools import islice
 
 import numpy as np
 from PIL import Image
@@ -17,6 +17,7 @@ from dlcli.data.doctor.check import Progress, Subject
 from dlcli.data.doctor.image_hashes import NO_HASHES, hashes_of
 from dlcli.data.image_files import is_flat, with_value_range
 from dlcli.errors import DataError
+from dlcli.runtime.helper_process import HelperFailed, HelperProcess
 from dlcli.runtime.image_reader import Picture, Settings, UnreadableImage, read_picture
 from dlcli.runtime.images import (
     ImageFiles,
@@ -28,6 +29,7 @@ from dlcli.runtime.images import (
     warnings_of_thread,
 )
 from dlcli.runtime.inputs import Inputs
+from dlcli.runtime.threads import affinity
 from dlcli.spec.data.sources import Examples
 
 DECODED_WHOLE = 2**20
@@ -43,6 +45,8 @@ GREY_WEIGHTS = np.array((0.299, 0.587, 0.114), "float32")
 """Weights of red, green and blue in a grey value (ITU-R BT.601), as in the image reader."""
 _GREY_TOLERANCE = 2
 _CHUNK = 256
+_MANY_FILES, _MOST_PROCESSES = 1000, 8
+"""Number of files from which on several processes decode them, and how many at most."""
 SMALLEST = 32
 """Minimum side of images that are compared by hashes, in pixels: smaller images are alike by chance."""
 TWO_VALUED = 0.9
@@ -151,18 +155,63 @@ FileRecords = dict[tuple[str, Settings], ImageRecord]
 
 
 def file_records(files: ImageFiles, decoded: FileRecords | None = None) -> Iterator[ImageRecord]:
-    """Yields the record of each image file, in order. Several threads decode them, except for those that `decoded` has."""
+    """Yields the record of each image file, in order. All cores decode them, except for those that `decoded` has."""
     settings, decoded = settings_of(files.image), decoded or {}
+    missing = [place for place, path in enumerate(files.paths) if (path, settings) not in decoded]
+    new = _new_records(files.take(np.array(missing, "int64")))
+    for path in files.paths:
+        yield decoded[path, settings] if (path, settings) in decoded else next(new)
 
-    def record(place: int) -> ImageRecord:
-        return decoded.get((files.paths[place], settings)) or _file_record(files, place)
 
-    places = iter(range(len(files)))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # more threads only wait: most of the work on small images is Python
-        while chunk := list(islice(places, _CHUNK)):
-            with warnings_by_thread():
-                records = list(pool.map(record, chunk))
-            yield from records
+def _new_records(files: ImageFiles) -> Iterator[ImageRecord]:
+    """Yields the record of each image file, which helper processes decode too if there are many of them.
+
+    Most of the work on small images is done by Python, so that threads mostly wait for each other.
+    """
+    chunks = [files.take(np.arange(start, min(start + _CHUNK, len(files)))) for start in range(0, len(files), _CHUNK)]
+    waiting, complete, yielded = deque(range(len(chunks))), dict[int, list[ImageRecord]](), 0
+    with _helper_processes(len(files)) as helpers:
+        running = dict[HelperProcess, tuple[int, Future[list[ImageRecord]]]]()
+        while yielded < len(chunks):
+            for helper in helpers:
+                if helper not in running and waiting:
+                    number = waiting.popleft()
+                    running[helper] = number, helper.submit(_records_of, chunks[number])
+            if waiting:
+                number = waiting.popleft()
+                complete[number] = _records_of(chunks[number], threads=1 if helpers else len(affinity()))
+            for helper, (number, future) in list(running.items()):
+                if future.done() or not waiting:
+                    complete[number] = _answer(future, chunks[number])
+                    del running[helper]
+            while yielded in complete:
+                yield from complete.pop(yielded)
+                yielded += 1
+
+
+def _answer(future: Future[list[ImageRecord]], files: ImageFiles) -> list[ImageRecord]:
+    try:
+        return future.result()
+    except HelperFailed:
+        return _records_of(files)
+
+
+@contextmanager
+def _helper_processes(files: int) -> Iterator[list[HelperProcess]]:
+    """Runs a helper process on each further core, if there are enough files for their start to pay."""
+    count = min(len(affinity()), _MOST_PROCESSES) - 1 if files >= _MANY_FILES else 0
+    helpers = list[HelperProcess]()
+    with ExitStack() as stack:
+        with suppress(OSError):  # too little memory, or too many processes
+            for _ in range(count):
+                helpers.append(HelperProcess())
+                stack.callback(helpers[-1].close)
+        yield helpers
+
+
+def _records_of(files: ImageFiles, threads: int = 1) -> list[ImageRecord]:
+    with warnings_by_thread(), ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda place: _file_record(files, place), range(len(files))))
 
 
 def _measured(subject: Subject, progress: Progress) -> ImageFacts:

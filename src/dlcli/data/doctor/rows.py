@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -96,10 +96,13 @@ class Rows:
 
 def codes_of(values: Array) -> Array:
     """Returns the number of each value `(n,)`, counted in the order of first appearance; gaps are one value."""
-    import pandas as pd
-
-    codes, _ = pd.factorize(values, use_na_sentinel=False)
-    return np.asarray(codes, dtype="int64")
+    if values.dtype == object:
+        numbers = dict[Any, int]()
+        return np.fromiter((numbers.setdefault(value, len(numbers)) for value in values.tolist()), "int64", len(values))
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype="int64")
+    rank[np.argsort(first, kind="stable")] = np.arange(len(first))
+    return np.asarray(rank[inverse.reshape(-1)])
 
 
 class _JoinedColumns(Mapping[str, Array]):

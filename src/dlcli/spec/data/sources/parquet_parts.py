@@ -34,16 +34,12 @@ def part_of_rows(numbers: Array, shares: Mapping[str, Any], seed: int, part: str
 
 
 def unit_hashes(numbers: Array, seed: int) -> Array:
-    """Returns a hash of each number as a float64 in [0, 1).
-
-    The hash is the finalizer of SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators").
-    """
+    """Returns a hash of each number as a float64 in [0, 1): a number of SplitMix64 (`mixed`)."""
     import numpy as np
+
+    from dlcli.runtime.hashes import mixed
 
     with np.errstate(over="ignore"):
         z = (numbers.astype("uint64") + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         z += np.uint64((seed * 0xD1B54A32D192ED03 + 0x2545F4914F6CDD1D) % 2**64)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z ^= z >> np.uint64(31)
-    return np.asarray((z >> np.uint64(11)).astype("float64") / 2.0**53)
+    return np.asarray((mixed(z) >> np.uint64(11)).astype("float64") / 2.0**53)
