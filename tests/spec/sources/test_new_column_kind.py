@@ -65,8 +65,8 @@ class FlagColumn(ColumnKind):
 class TextColumn(ColumnKind):
     """Free text: the numbers of its words, and the mean of an embedding that is trained with the network."""
 
-    name: ClassVar[str] = "text"
-    plural: ClassVar[str] = "texts"
+    name: ClassVar[str] = "comment"
+    plural: ClassVar[str] = "comments"
     dtype: ClassVar[Dtype] = "string"
     gap_replacement: ClassVar[str] = "no word"
     exported_as: ClassVar[str] = 'text, "" if missing'
@@ -143,11 +143,11 @@ def test_the_example_in_the_docstring_runs() -> None:
 
 def test_the_run_records_the_kinds_and_its_trained_layers_learn(run: RunFolder, heard: Heard) -> None:
     data = run.data()
-    assert data["column_kinds"] == {"member": "flag", "review": "text"}
+    assert data["column_kinds"] == {"member": "flag", "review": "comment"}
     facts = [f"{fact['name']}: {fact['became']}" for fact in data["column_facts"]]
-    assert facts == ["size: number", "colour: category", "member: flag", "review: text", "liked: target"]
+    assert facts == ["size: number", "colour: category", "member: flag", "review: comment", "liked: target"]
     assert any(
-        "1 text (review), 1 flag (member), 1 number (size), 1 category (colour 2), target (liked)" in line
+        "1 comment (review), 1 flag (member), 1 number (size), 1 category (colour 2), target (liked)" in line
         for line in heard.lines
     )
     # The review alone decides, and its words are known only by the embedding, which the network trains.
@@ -237,7 +237,7 @@ def test_a_kind_that_is_added_later_does_not_change_the_columns_of_earlier_runs(
     resume(earlier, Heard(), overrides=[f"data.source.path={moved}", "training.epochs=3"], schedule=None, offline=True)
     assert earlier.status().state == "completed"
     # A new run of the same spec has the new kinds.
-    assert trained(spec).data()["column_kinds"] == {"member": "flag", "review": "text"}
+    assert trained(spec).data()["column_kinds"] == {"member": "flag", "review": "comment"}
 
 
 def test_the_data_of_a_run_with_a_kind_that_is_not_registered_is_refused_with_its_name(run: RunFolder) -> None:
