@@ -11,7 +11,7 @@ import pytest
 from dlcli.errors import DataError
 from dlcli.runtime.vectors import read_vectors
 
-VOCABULARY = ["", "[UNK]", "the", "new york", "7", "absent"]
+VOCABULARY = ("", "[UNK]", "the", "new york", "7", "absent")
 LINES = "the 1 2 3\n. 9 9 9\nnew york 4 5 6\n7 7 8 9\n"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,8 @@ def test_the_vocabulary_is_that_of_the_training_split_and_the_length_is_resolved
     held_out = {name.rpartition("/")[2] for name, split in run.split().items() if split != "train"}
     assert held_out
     assert not held_out & set(vocabulary)
+    assert json.loads((run.path / "vocabulary.json").read_text(encoding="utf-8"))["body"] == vocabulary
+    assert run.data()["texts"]["body"]["parts"]["train"]["longest"] == 5
     assert run.experiment().data.text.max_length == 5
 
 
@@ -104,6 +107,7 @@ def test_vectors_of_a_file_are_the_initial_weights(table: Path) -> None:
     )
     path.write_text(path.read_text(encoding="utf-8").replace(MODEL % "flatten", model), encoding="utf-8")
     run = trained(path)
+    assert f"vectors: 8 of 8 tokens have a vector in {table.parent / 'vectors.txt'}" in run.log_path.read_text(encoding="utf-8")
     saved = load_keras_file(run.model_path)
     vocabulary = next(layer for layer in saved.layers if layer.name == "title_tokens").get_vocabulary()
     inner = next(layer for layer in saved.layers if hasattr(layer, "layers"))

@@ -45,7 +45,7 @@ class TextFacts:
     """What is known of a column of texts.
 
     Attributes:
-        vocabulary: the tokens of its vocabulary by their numbers, without the entries for padding and unknown tokens.
+        vocabulary: the tokens of its vocabulary by their numbers, from those of padding and of unknown tokens.
         parts: the tokens in each split.
     """
 
@@ -54,7 +54,7 @@ class TextFacts:
 
     def as_json(self) -> dict[str, Any]:
         """Returns the facts without the vocabulary, as plain data."""
-        return {"vocabulary": len(self.vocabulary), "parts": {name: asdict(part) for name, part in self.parts.items()}}
+        return {"vocabulary": len(self.vocabulary) - 2, "parts": {name: asdict(part) for name, part in self.parts.items()}}
 
 
 def text_columns(inputs: Inputs) -> list[str]:
@@ -87,7 +87,7 @@ def text_facts(settings: TextSettings, splits: Splits) -> dict[str, TextFacts]:
     for name in text_columns(splits.train.inputs):
         vocabulary = tokenizer(splits.train.inputs.columns[name], tokens, "tokens").get_vocabulary()
         parts = {split: _part(examples.inputs.columns[name], tokens, vocabulary) for split, examples in splits.distinct.items()}
-        facts[name] = TextFacts(tuple(vocabulary[2:]), parts)
+        facts[name] = TextFacts(tuple(vocabulary), parts)
     return facts
 
 
@@ -110,7 +110,7 @@ def text_lines(settings: TextSettings, facts: Mapping[str, TextFacts]) -> list[s
         train = of_column.parts["train"]
         unknown = ", ".join(f"{100 * part.unknown:.1f} % ({split})" for split, part in of_column.parts.items())
         lines.append(
-            f"text: `{name}`: {len(of_column.vocabulary):,} tokens in the vocabulary; unknown tokens: {unknown};"
+            f"text: `{name}`: {len(of_column.vocabulary) - 2:,} tokens in the vocabulary; unknown tokens: {unknown};"
             f" a training text has {train.median:,} tokens (median), {train.percentile:,} (95th percentile),"
             f" {train.longest:,} (longest); {100 * train.cut:.1f} % are cut to {settings.max_length:,}"
         )

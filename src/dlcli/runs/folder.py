@@ -233,6 +233,10 @@ class RunFolder(RunPaths):
         """Replaces `data.json`."""
         DataFile.of(data).write(self.data_path)
 
+    def write_vocabulary(self, tokens: Mapping[str, Sequence[str]]) -> None:
+        """Replaces `vocabulary.json` by the tokens of each column of texts, in the order of their numbers."""
+        write_json(self.vocabulary_path, {name: list(of_column) for name, of_column in tokens.items()})
+
     def environment(self) -> dict[str, Any]:
         """Returns `environment.json`: versions, devices, precision, commit, command line; empty before the run has started.
 

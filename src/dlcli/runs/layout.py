@@ -17,6 +17,7 @@ DATA = "data.json"
 DATA_REPORT = "data_report.json"
 ENVIRONMENT = "environment.json"
 SPLIT = "split.csv"
+VOCABULARY = "vocabulary.json"
 HISTORY = "history.csv"
 STAGES = "stages.json"
 CALIBRATION = "calibration.json"
@@ -238,6 +239,11 @@ class RunPaths:
     def checkpoints_path(self) -> Path:
         """The states that the run can be resumed from."""
         return self._own_folder(CHECKPOINTS)
+
+    @property
+    def vocabulary_path(self) -> Path:
+        """The tokens of each column of texts by their numbers."""
+        return self.path / VOCABULARY
 
     @property
     def explanations_path(self) -> Path:

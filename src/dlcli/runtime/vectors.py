@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.errors import DataError
 
-_FIRST = 2
+FIRST = 2
 """The first entries of a vocabulary stand for padding and unknown tokens."""
 
 
@@ -31,12 +32,13 @@ class Vectors:
     missing: tuple[str, ...]
 
 
-def read_vectors(path: str, vocabulary: Sequence[str], stddev: float | None) -> Vectors:
+@lru_cache(maxsize=4)
+def read_vectors(path: str, vocabulary: tuple[str, ...], stddev: float | None) -> Vectors:
     """Returns the vectors of a vocabulary from a file of GloVe, word2vec or fastText in their text form.
 
     A line has a token, which may contain spaces, and the numbers of its vector. A first line with two numbers, as word2vec
     writes it, is the header. Tokens without a vector get normal random numbers of the mean and the deviation of all vectors,
-    drawn from the seed 0: they are the same in each run.
+    drawn from the seed 0: they are the same in each run. The last results are kept: the log and each model need them.
 
     Args:
         path: the file; compressed by gzip if its name ends in `.gz`.
@@ -46,7 +48,7 @@ def read_vectors(path: str, vocabulary: Sequence[str], stddev: float | None) -> 
     Raises:
         DataError: the file cannot be read, a line has another number of values than the first, or no token has a vector.
     """
-    number = {token: place for place, token in enumerate(vocabulary) if place >= _FIRST}
+    number = {token: place for place, token in enumerate(vocabulary) if place >= FIRST}
     rows = dict[int, Array]()
     with _opened(path) as file:
         for line, token, cells in _lines(file, path):
@@ -61,7 +63,7 @@ def read_vectors(path: str, vocabulary: Sequence[str], stddev: float | None) -> 
     values = np.random.default_rng(0).normal(mean, deviation, (len(vocabulary), known.shape[1])).astype("float32")
     values[sorted(rows)] = known
     values[0] = 0
-    missing = tuple(token for place, token in enumerate(vocabulary) if place >= _FIRST and place not in rows)
+    missing = tuple(token for place, token in enumerate(vocabulary) if place >= FIRST and place not in rows)
     return Vectors(values * np.float32(scale), missing)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from dlcli.data.balance import balance_in_words, epoch_facts, refuse_missing_bal
 from dlcli.data.open_run import open_recorded
 from dlcli.data.resolve import prepared, resolved_for
 from dlcli.data.splits import Splits, open_splits
-from dlcli.data.texts import text_facts, text_lines
+from dlcli.data.texts import TextFacts, text_facts, text_lines
 from dlcli.data.unfamiliar import gaps_of
 from dlcli.errors import Interrupted, RunFailed
 from dlcli.models.targets import scale_in_words, target_scale
@@ -199,12 +199,12 @@ def _opened(run: RunFolder, experiment: Experiment, device: Device, log: Log, *,
     if scale is not None:
         log(scale_in_words(scale, splits.classes))
     texts = text_facts(experiment.data.text, splits)
-    for line in text_lines(experiment.data.text, texts):
-        log(line)
+    _tell_texts(run, experiment, texts, log)
     if line := balance_in_words(experiment, splits):
         log(line)
     run.write_spec(to_yaml(experiment))
     facts = {"leaks": check_data(run, experiment, splits, log), "gaps": gaps_of(splits.train.inputs)}
+    facts |= {"texts": {name: of_column.as_json() for name, of_column in texts.items()}} if texts else {}
     run.write_data(splits.describe() | facts | epoch_facts(experiment, splits))
     run.write_split({name: recorded_names(examples.ids) for name, examples in splits.distinct.items()}, splits.groups())
     return experiment, splits
@@ -216,6 +216,17 @@ def _record_precision(run: RunFolder, experiment: Experiment) -> None:
     if environment["precision"] == "auto":
         run.write_spec(to_yaml(experiment))
         run.write_environment(environment | {"precision": experiment.hardware.precision})
+
+
+def _tell_texts(run: RunFolder, experiment: Experiment, texts: Mapping[str, TextFacts], log: Log) -> None:
+    """Logs what is known of each column of texts, and writes the vocabularies, if there are some."""
+    for line in text_lines(experiment.data.text, texts):
+        log(line)
+    for of_column in texts.values():
+        for line in experiment.model.lines_of_vocabulary(of_column.vocabulary):
+            log(line)
+    if texts:
+        run.write_vocabulary({name: of_column.vocabulary for name, of_column in texts.items()})
 
 
 def _tell_data(splits: Splits, log: Log) -> None:

@@ -177,6 +177,10 @@ class ModelSpec(Spec):
         """Returns every layer before the output, with its place below `model`, for examples of this shape."""
         raise NotImplementedError
 
+    def lines_of_vocabulary(self, vocabulary: Sequence[str]) -> list[str]:
+        """Returns lines for the log on the vectors of a vocabulary, whose tokens are in the order of their numbers."""
+        return []
+
     def check_texts(self, max_length: int) -> None:
         """Raises ShapeError if a layer cannot take texts of so many tokens."""
 

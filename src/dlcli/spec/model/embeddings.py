@@ -1,6 +1,6 @@
 """How a `sequence` model turns tokens into vectors."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,6 +8,9 @@ from pydantic import Field
 
 from dlcli.spec.base import Count, OneOf, Positive, Spec
 from dlcli.spec.paths import FilePath
+from dlcli.visible import listed
+
+_SHOWN = 5
 
 
 class EmbeddingSpec(Spec):
@@ -23,6 +26,14 @@ class EmbeddingSpec(Spec):
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields what is wrong with its files, as (field, message)."""
         yield from ()
+
+    def lines(self, vocabulary: Sequence[str]) -> list[str]:
+        """Returns lines on the vectors of a vocabulary, whose tokens are in the order of their numbers.
+
+        Raises:
+            DataError: its file cannot be read.
+        """
+        return []
 
     def apply(self, tokens: Any, vocabulary: list[str], name: str) -> Any:
         """Returns vectors `(batch, steps, channels)` of tokens.
@@ -72,13 +83,22 @@ class PretrainedEmbedding(EmbeddingSpec):
         if not Path(self.path).is_file():
             yield "path", f"{self.path} is a folder, not a file" if Path(self.path).is_dir() else f"no file {self.path}"
 
+    def lines(self, vocabulary: Sequence[str]) -> list[str]:
+        """Returns how many tokens have a vector in the file, and the most frequent ones that have none."""
+        from dlcli.runtime.vectors import FIRST, read_vectors
+
+        missing = read_vectors(self.path, tuple(vocabulary), self.stddev).missing
+        count = len(vocabulary) - FIRST
+        without = f"; the most frequent without: {listed(missing[:_SHOWN])}" if missing else ""
+        return [f"vectors: {count - len(missing):,} of {count:,} tokens have a vector in {self.path}{without}"]
+
     def apply(self, tokens: Any, vocabulary: list[str], name: str) -> Any:
         """Returns the vectors of the file, as initial values if they are trained."""
         import keras
 
         from dlcli.runtime.vectors import read_vectors
 
-        vectors = read_vectors(self.path, vocabulary, self.stddev).values
+        vectors = read_vectors(self.path, tuple(vocabulary), self.stddev).values
         layer = keras.layers.Embedding(*vectors.shape, trainable=self.trainable, name=name)
         output = layer(tokens)
         layer.set_weights([vectors])

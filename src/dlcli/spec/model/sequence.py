@@ -64,8 +64,8 @@ class SequenceModel(ModelSpec):
 
     @property
     def listed_layers(self) -> Sequence[LayerSpec]:
-        """The layers of `layers` and `head`."""
-        return [*self.layers, *self.head]
+        """The layers of `layers`."""
+        return self.layers
 
     def in_words(self) -> str:
         """Returns what the model is."""
@@ -100,6 +100,10 @@ class SequenceModel(ModelSpec):
         if end is not None and len(end) == 2:
             stack.append((GlobalMaxPooling1D(kind="global_max_pooling1d"), ()))
         return [*stack, *((layer, ("head", place)) for place, layer in enumerate(self.head))]
+
+    def lines_of_vocabulary(self, vocabulary: Sequence[str]) -> list[str]:
+        """Returns lines on the vectors of a vocabulary, whose tokens are in the order of their numbers."""
+        return self.embedding.lines(vocabulary)
 
     def check_texts(self, max_length: int) -> None:
         """Raises ShapeError if a layer cannot take texts of so many tokens, such as a window that is longer than they are."""
