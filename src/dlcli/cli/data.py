@@ -69,7 +69,7 @@ def data(
         _refuse_existing(exclude)
     if preview is not None:
         _refuse_existing_previews(preview)
-    judges = [named_run(name, runs) for name in beside or ()]
+    judges = list({run.id: run for run in (named_run(name, runs) for name in beside or ())}.values())
 
     from dlcli.data.doctor.doctor import examine, open_subject
 

@@ -89,8 +89,8 @@ class LabelErrors(ClassCheck):
         if probabilities.accuracy < guess + LEAST * (1 - guess):
             remedy = "" if subject.runs else "; --run RUN uses the network of a run"
             raise NotChecked(
-                f"{_judge(subject)} has an accuracy of {probabilities.accuracy:.3f} only, where always guessing has"
-                f" {guess:.3f}{remedy}"
+                f"{_judge(subject)} {'have' if len(subject.runs) > 1 else 'has'} an accuracy of"
+                f" {probabilities.accuracy:.3f} only, where always guessing has {guess:.3f}{remedy}"
             )
         candidates = _candidates(probabilities)
         if not len(candidates):
