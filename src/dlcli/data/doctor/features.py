@@ -7,18 +7,21 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.data.doctor.check import Progress, Subject
 from dlcli.runtime.inputs import Inputs
+from dlcli.upstream.sklearn import import_sklearn
 
 CELLS, DIRECTIONS, SIDE = 4, 8, 32
 """Images become 4 by 4 cells of their mean colours and the directions of their edges, at 32 by 32 pixels."""
 _BLOCK = 256
 _MOST_CATEGORIES = 100
+_TEXT_FEATURES = 1024
 
 
 def simple_features(subject: Subject, progress: Progress) -> Array:
     """Returns the features of the examples of all splits, one split after the other, float32 `(n, features)`.
 
     Images become mean colours and histograms of gradients (Dalal and Triggs 2005). Columns of numbers stay, with the mean for
-    gaps and a further feature that marks them; categories become a feature for each of the 100 most frequent ones.
+    gaps and a further feature that marks them; categories become a feature for each of the 100 most frequent ones. Texts
+    become counts of their words, or of up to three neighbouring characters, in 1,024 groups by a hash.
     """
     if subject.has_rows:
         return _of_rows(subject)
@@ -41,7 +44,19 @@ def _of_rows(subject: Subject) -> Array:
         labels, codes, counts = np.unique(values.astype(str), return_inverse=True, return_counts=True)
         frequent = np.argsort(-counts, kind="stable")[:_MOST_CATEGORIES]
         features += [codes.reshape(-1) == code for code in frequent.tolist()] if len(labels) > 1 else []
-    return np.stack(features, axis=1).astype("float32")
+    by_column = [np.stack(features, axis=1).astype("float32")] if features else []
+    split = subject.experiment.data.text.split
+    return np.concatenate([*by_column, *(_of_texts(values, split) for _, values in rows.texts())], axis=1)
+
+
+def _of_texts(texts: Array, split: str) -> Array:
+    """Returns hashed counts of the words or characters of texts, float32 `(n, 1024)`, each row with the length 1."""
+    import_sklearn()
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    characters = {"analyzer": "char", "ngram_range": (1, 3)} if split == "character" else {}
+    vectorizer = HashingVectorizer(n_features=_TEXT_FEATURES, alternate_sign=False, dtype=np.float32, **characters)
+    return np.asarray(vectorizer.transform(texts).toarray())
 
 
 def _of_arrays(inputs: Inputs, places: Array) -> Array:

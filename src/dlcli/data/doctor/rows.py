@@ -56,6 +56,10 @@ class Rows:
         """Whether a column holds numbers."""
         return name not in self.kinds or self.kinds[name].is_numeric
 
+    def is_text(self, name: str) -> bool:
+        """Whether a column holds texts, whose values usually all differ."""
+        return name in self.kinds and self.kinds[name].is_text
+
     def gaps(self, name: str) -> Array:
         """Returns which cells of a column are missing, as bool `(n,)`. One bit of each cell is kept in memory."""
         if name not in self._packed_gaps:
@@ -75,10 +79,15 @@ class Rows:
                 yield name, values.astype("float64")
 
     def categories(self) -> Iterator[tuple[str, Array]]:
-        """Yields the name and the values of each other column, as text objects."""
+        """Yields the name and the values of each column of categories, as text objects."""
         for name, values in self.columns.items():
-            if not self.is_numeric(name):
+            if not self.is_numeric(name) and not self.is_text(name):
                 yield name, values
+
+    def texts(self) -> Iterator[tuple[str, Array]]:
+        """Yields the name and the values of each column of texts, as text objects."""
+        for name in filter(self.is_text, self.columns):
+            yield name, self.columns[name]
 
     def present(self, name: str) -> Array:
         """Returns the values of a column without gaps."""

@@ -25,7 +25,10 @@ _SHOWN = 5
 
 
 class Drift(TableCheck):
-    """Tells each given split from the training split by gradient boosting, out of fold, on at most 5,000 rows of each."""
+    """Tells each given split from the training split by gradient boosting, out of fold, on at most 5,000 rows of each.
+
+    Columns of texts are left out.
+    """
 
     name = "drift between splits"
 
@@ -33,6 +36,9 @@ class Drift(TableCheck):
         """Returns `NOT_APPLICABLE` for splits that dlcli draws: they differ by chance alone."""
         if not subject.has_rows or not subject.given_splits:
             return NOT_APPLICABLE
+        kinds = subject.splits.train.inputs.column_kinds.values()
+        if kinds and all(kind.is_text for kind in kinds):
+            return "texts are not compared"
         smallest = min(map(len, (subject.splits.train, *subject.given_splits.values())))
         return "" if smallest >= _FEWEST_ROWS else f"a split has only {smallest} rows"
 
@@ -70,10 +76,16 @@ def _sample(examples: Examples, seed: int) -> Examples:
     return examples.take(np.sort(np.random.default_rng(seed).permutation(len(examples))[:_MOST_ROWS]))
 
 
+def _compared(rows: Rows) -> list[str]:
+    """Returns the columns that are compared: all but texts."""
+    return [name for name in rows.columns if not rows.is_text(name)]
+
+
 def numbers_of(rows: Rows) -> Array:
-    """Returns all columns as float64 `(n, columns)`: categories by their numbers, gaps as NaN."""
+    """Returns the columns but texts as float64 `(n, columns)`: categories by their numbers, gaps as NaN."""
     columns = []
-    for name, values in rows.columns.items():
+    for name in _compared(rows):
+        values = rows.columns[name]
         column = values.astype("float64") if rows.is_numeric(name) else rows.codes(name).astype("float64")
         columns.append(np.where(rows.gaps(name), np.nan, column))
     return np.stack(columns, axis=1)
@@ -102,7 +114,7 @@ def _telling(rows: Rows) -> list[tuple[str, float]]:
     differences of the shares of categories; a gap is a value.
     """
     distances = []
-    for name in rows.columns:
+    for name in _compared(rows):
         codes = _ranks(rows.columns[name]) if rows.is_numeric(name) else rows.codes(name)
         counts = np.stack([np.bincount(codes[rows.split == part], minlength=codes.max() + 1) for part in (0, 1)])
         shares = counts / counts.sum(axis=1, keepdims=True)

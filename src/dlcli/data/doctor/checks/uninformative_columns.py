@@ -33,6 +33,8 @@ class UninformativeColumns(TableCheck):
             distinct = int(codes_of(present).max(initial=-1)) + 1
             if distinct < 2 and len(rows) > 1:
                 constant.append(name)
+            elif rows.is_text(name):
+                continue
             elif _is_identifier(name, present, distinct, len(rows), is_numeric=rows.is_numeric(name)):
                 identifiers.append(name)
             elif not rows.is_numeric(name) and distinct > _FEWEST_VALUES and len(present) < FEWEST_ROWS * distinct:
