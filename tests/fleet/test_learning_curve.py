@@ -62,9 +62,9 @@ def test_the_report_shows_the_curve_and_predictions_name_the_runs(parent: RunFol
     assert "Each fraction of the data has scores" in report
     assert "dlcli evaluate" not in report
     assert parent.status().state == "completed"
-    with pytest.raises(UsageError, match=f"has no model of its own: .* runs of batch {parent.status().children}"):
+    with pytest.raises(UsageError, match=f"has no model: .* runs of batch {parent.status().children}"):
         parent.refuse_missing_model()
-    assert "has no model of its own: its results are those of the runs of batch" in not_scored(parent, "test")
+    assert "has no model: its results are those of the runs of batch" in not_scored(parent, "test")
 
 
 def points(*values: float | None) -> list[FractionPoint]:

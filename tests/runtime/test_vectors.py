@@ -39,6 +39,12 @@ def test_a_header_and_compression_change_nothing_and_the_deviation_is_set(tmp_pa
     np.testing.assert_allclose(scaled.values / scaled.values[2, 0], plain.values / plain.values[2, 0], rtol=1e-5)
 
 
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    first = read_vectors(written(tmp_path / "v.txt", LINES), VOCABULARY, None)
+    second = read_vectors(written(tmp_path / "v.txt", LINES.replace("the 1 2 3", "the 1 2 3.5")), VOCABULARY, None)
+    assert (first.values[2, 2], second.values[2, 2]) == (3, 3.5)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -150,7 +150,7 @@ class RunFolder(RunPaths):
         """Returns why there is no model, or not yet."""
         status = self.status()
         if status.children and status.state == "completed":
-            return f"{self.id} has no model of its own: its results are those of the runs of batch {status.children}"
+            return f"{self.id} has no model: its results are those of the runs of batch {status.children}"
         if status.children:
             return f"{self.id} has no model: not all runs of batch {status.children} are completed"
         return f"{self.id} has no model: it has not finished an epoch"

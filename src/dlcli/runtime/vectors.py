@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,13 +33,12 @@ class Vectors:
     missing: tuple[str, ...]
 
 
-@lru_cache(maxsize=4)
-def read_vectors(path: str, vocabulary: tuple[str, ...], stddev: float | None) -> Vectors:
+def read_vectors(path: str, vocabulary: Sequence[str], stddev: float | None) -> Vectors:
     """Returns the vectors of a vocabulary from a file of GloVe, word2vec or fastText in their text form.
 
     A line has a token, which may contain spaces, and the numbers of its vector. A first line with two numbers, as word2vec
     writes it, is the header. Tokens without a vector get normal random numbers of the mean and the deviation of all vectors,
-    drawn from the seed 0: they are the same in each run. The last results are kept: the log and each model need them.
+    drawn from the seed 0: they are the same in each run. The last results are kept, since the log and each model need them.
 
     Args:
         path: the file; compressed by gzip if its name ends in `.gz`.
@@ -48,6 +48,16 @@ def read_vectors(path: str, vocabulary: tuple[str, ...], stddev: float | None) -
     Raises:
         DataError: the file cannot be read, a line has another number of values than the first, or no token has a vector.
     """
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+    return _read(path, (status.st_size, status.st_mtime_ns), tuple(vocabulary), stddev)
+
+
+@lru_cache(maxsize=4)
+def _read(path: str, _version: tuple[int, int], vocabulary: tuple[str, ...], stddev: float | None) -> Vectors:
+    """Reads the vectors of a version of a file, given by its size and time."""
     number = {token: place for place, token in enumerate(vocabulary) if place >= FIRST}
     rows = dict[int, Array]()
     with _opened(path) as file:
@@ -57,11 +67,11 @@ def read_vectors(path: str, vocabulary: tuple[str, ...], stddev: float | None) -
                 rows[place] = _values(cells, f"{path}:{line}")
     if not rows:
         raise DataError(f"{path}: no token of the vocabulary has a vector in it")
-    known = np.stack([rows[place] for place in sorted(rows)])
-    scale = 1.0 if stddev is None else stddev / max(float(known.std()), 1e-12)
-    mean, deviation = float(known.mean()), float(known.std())
-    values = np.random.default_rng(0).normal(mean, deviation, (len(vocabulary), known.shape[1])).astype("float32")
-    values[sorted(rows)] = known
+    vectors = np.stack([rows[place] for place in sorted(rows)])
+    scale = 1.0 if stddev is None else stddev / max(float(vectors.std()), 1e-12)
+    mean, deviation = float(vectors.mean()), float(vectors.std())
+    values = np.random.default_rng(0).normal(mean, deviation, (len(vocabulary), vectors.shape[1])).astype("float32")
+    values[sorted(rows)] = vectors
     values[0] = 0
     missing = tuple(token for place, token in enumerate(vocabulary) if place >= FIRST and place not in rows)
     return Vectors(values * np.float32(scale), missing)

@@ -132,12 +132,12 @@ def _as_drawn(split: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
     Also returns the repeated file if its settings are not known, since it is not in the folder of a run; else an empty text.
     """
-    seen: set[str] = set()
+    earlier_files: set[str] = set()
     while (file := split["file"]) is not None:
         earlier = RunFolder(Path(file).parent)
-        if file in seen or Path(file) != earlier.split_path:
+        if file in earlier_files or Path(file) != earlier.split_path:
             return split, file
-        seen.add(file)
+        earlier_files.add(file)
         try:
             settings: dict[str, Any] = dump(earlier.experiment())["data"]["split"]
         except (DlcliError, OSError):

@@ -87,7 +87,7 @@ class PretrainedEmbedding(EmbeddingSpec):
         """Returns how many tokens have a vector in the file, and the most frequent ones that have none."""
         from dlcli.runtime.vectors import FIRST, read_vectors
 
-        missing = read_vectors(self.path, tuple(vocabulary), self.stddev).missing
+        missing = read_vectors(self.path, vocabulary, self.stddev).missing
         count = len(vocabulary) - FIRST
         without = f"; the most frequent without: {listed(missing[:_SHOWN])}" if missing else ""
         return [f"vectors: {count - len(missing):,} of {count:,} tokens have a vector in {self.path}{without}"]
@@ -98,7 +98,7 @@ class PretrainedEmbedding(EmbeddingSpec):
 
         from dlcli.runtime.vectors import read_vectors
 
-        vectors = read_vectors(self.path, tuple(vocabulary), self.stddev).values
+        vectors = read_vectors(self.path, vocabulary, self.stddev).values
         layer = keras.layers.Embedding(*vectors.shape, trainable=self.trainable, name=name)
         output = layer(tokens)
         layer.set_weights([vectors])

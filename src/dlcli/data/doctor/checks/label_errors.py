@@ -39,7 +39,7 @@ class LabelProbabilities:
         ids: the ids of the examples.
         labels: their class numbers `(n,)`.
         values: the probabilities `(n, classes)`.
-        trained_on: the number of examples whose label the network of a run has seen.
+        trained_on: the number of examples whose label the network of a run was trained on.
     """
 
     ids: list[str]
@@ -96,8 +96,8 @@ class LabelErrors(ClassCheck):
         if not len(candidates):
             return
         share, ids = len(candidates) / len(probabilities.labels), [probabilities.ids[place] for place in candidates]
-        seen = probabilities.trained_on
-        trained_on = f", {seen:,} of which {'they were' if len(subject.runs) > 1 else 'it was'} trained on" if seen else ""
+        count, networks = probabilities.trained_on, "they were" if len(subject.runs) > 1 else "it was"
+        trained_on = f", {count:,} of which {networks} trained on" if count else ""
         yield Issue(
             kind="label errors",
             severity="warning" if share >= MANY and probabilities.accuracy >= SURE else "note",
@@ -144,8 +144,8 @@ def label_probabilities(subject: Subject, progress: Progress) -> LabelProbabilit
     values = out_of_fold(np.concatenate([answer.features for answer in clean], axis=1), labels, classes)
     own, is_new = _own_probabilities(answers, values.shape)
     values[is_new] = (values[is_new] + own[is_new]) / 2
-    seen = np.any([answer.is_trained_on for answer in answers], axis=0)
-    return LabelProbabilities(ids, labels, values, int(seen.sum()))
+    is_trained_on = np.any([answer.is_trained_on for answer in answers], axis=0)
+    return LabelProbabilities(ids, labels, values, int(is_trained_on.sum()))
 
 
 def _own_probabilities(answers: Sequence[NetworkAnswers], shape: tuple[int, ...]) -> tuple[Array, Array]:

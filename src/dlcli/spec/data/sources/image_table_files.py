@@ -57,7 +57,7 @@ def missing_in_words(missing: dict[int, str], cells: Sequence[str | None], place
         missing: the missing files as `missing_files` returns them.
         cells: the cells of all rows.
         place: where the files were looked for.
-        of: the rows that were looked at, as text.
+        of: the number of examined rows, as text.
     """
     verb = "does" if len(missing) == 1 else "do"
     named = []

@@ -48,11 +48,11 @@ class ColumnPlan:
         from dlcli.runtime.row_file import ROW_FORM
         from dlcli.runtime.stored_files import content_key
 
-        kept = self.files.rows * len(self.is_text) * (_SOURCE_BYTES + _ENCODED_BYTES)
+        encoded = self.files.rows * len(self.is_text) * (_SOURCE_BYTES + _ENCODED_BYTES)
         settings = ["rows", ROW_FORM, self.files.types, list(self.is_text.items()), self.most_categories]
         paths = self.files.paths
         return LargeTable(
-            self.path, self.files.rows, len(self.is_text), self.size, self.size + kept, lambda: content_key(paths, settings)
+            self.path, self.files.rows, len(self.is_text), self.size, self.size + encoded, lambda: content_key(paths, settings)
         )
 
     def read(self, storage: RowStorage | None) -> InputColumns:

@@ -50,7 +50,7 @@ class ParquetFiles:
 
 
 def is_number(kind: str) -> bool:
-    """Whether an Arrow type, in words, is one of numbers."""
+    """Whether an Arrow type, given by its name, is one of numbers."""
     return kind.startswith(NUMBERS)
 
 

@@ -36,8 +36,8 @@ class ParquetRows:
         plan = source.column_plan(self.files, path)
         self.columns: InputColumns = plan.read(request.storage)
         self._targets = self._read_targets()
-        self._kept = self._with_target(path)
-        numbers = np.flatnonzero(self._kept)
+        self._has_target = self._with_target(path)
+        numbers = np.flatnonzero(self._has_target)
         self.numbers: Array = numbers.astype("uint32") if self.files.rows < 2**32 else numbers
 
     def _read_targets(self) -> dict[str, NumberValues | TextValues]:
@@ -63,23 +63,23 @@ class ParquetRows:
         """
         import numpy as np
 
-        kept = np.ones(self.files.rows, dtype=bool)
+        has_target = np.ones(self.files.rows, dtype=bool)
         for column in self._targets.values():
             if isinstance(column, NumberValues):
-                kept &= ~np.isnan(column.values)
+                has_target &= ~np.isnan(column.values)
             elif "" in column.texts:
-                kept &= column.values != column.texts.index("")
-        gaps = int((~kept).sum())
+                has_target &= column.values != column.texts.index("")
+        gaps = int((~has_target).sum())
         if not gaps:
-            return kept
-        words = f"{gaps:,} of {len(kept):,} rows have no value in the target column ({', '.join(self._source.targets)})"
-        if self._source.missing_target == "stop" or gaps == len(kept):
-            first = int(kept.argmin())
+            return has_target
+        words = f"{gaps:,} of {len(has_target):,} rows have no value in the target column ({', '.join(self._source.targets)})"
+        if self._source.missing_target == "stop" or gaps == len(has_target):
+            first = int(has_target.argmin())
             raise DataError(
                 f"{path}: {words}, the first is row {first} (from 0); set `data.source.missing_target: drop` to leave them out"
             )
         self.notes.append(f"{words} and are left out")
-        return kept
+        return has_target
 
     def targets(self, task: Task, classes: tuple[str, ...] | None) -> tuple[Array, tuple[str, ...]]:
         """Returns the targets of the rows that have one, and the names of the classes, as `labels_of` does."""
@@ -88,7 +88,7 @@ class ParquetRows:
         column = next(iter(self._targets.values()))
         if not isinstance(column, TextValues) or task.output.reads_columns or not task.output.is_row:
             return labels_of(self._labels(task), task, classes, self._path)
-        rows = column.values[self._kept]
+        rows = column.values[self._has_target]
         present = np.unique(rows)
         numbers, names = labels_of(np.array(column.texts, dtype=object)[present], task, classes, self._path)
         number = np.zeros(len(column.texts), numbers.dtype)
@@ -103,8 +103,8 @@ class ParquetRows:
             column.values if isinstance(column, NumberValues) else _texts(column, task) for column in self._targets.values()
         ]
         if len(columns) == 1 and not task.output.reads_columns:
-            return columns[0][self._kept]
-        return np.stack([column[self._kept] for column in columns], axis=1)
+            return columns[0][self._has_target]
+        return np.stack([column[self._has_target] for column in columns], axis=1)
 
     def side_columns(self, names: Sequence[str]) -> dict[str, Array]:
         """Returns the requested columns that the files have, of the rows at `numbers`, as `Examples.side_columns`."""
