@@ -14,7 +14,9 @@ from trainings import losses, trained, write_spec
 from dlcli.errors import DataError, SpecError
 from dlcli.runs import RunFolder
 from dlcli.runtime.keras_file import load_keras_file
+from dlcli.score.outcome import read_outcome
 from dlcli.spec.load import load
+from training.test_ensemble import averaged
 from training.test_resume import Stopping, gone_on, stopped
 
 GOOD, BAD = ("lovely", "superb", "charming"), ("awful", "dull", "tedious")
@@ -92,6 +94,14 @@ def test_a_killed_training_on_texts_ends_with_the_same_bits(table: Path, layers:
     killed = stopped(path, Stopping(step=6))
     gone_on(killed)
     assert_same_bits(killed, whole)
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_runs_on_texts_are_averaged(run: RunFolder, table: Path) -> None:
+    other = trained(spec(table, TRANSFORMER, name="other", training="epochs: 1"), [f"data.split.file={run.split_path}"])
+    both = averaged([run, other])
+    scores = [read_outcome(member, "test").scores for member in (both, run, other)]
+    np.testing.assert_allclose(scores[0], (scores[1] + scores[2]) / 2, atol=1e-6)
 
 
 @pytest.mark.usefixtures("without_pictures")

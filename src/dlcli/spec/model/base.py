@@ -41,7 +41,7 @@ class ModelSpec(Spec):
     uses_compiled_loss: ClassVar[bool] = False
     """Whether its own training step minimises the loss that its learner was compiled with, which may weight classes."""
     reads_texts: ClassVar[bool] = False
-    """Whether it reads columns of texts as tokens (`of_columns`)."""
+    """Whether its examples may have columns of texts: it reads them as tokens (`of_columns`), or its members do."""
     is_trained: ClassVar[bool] = True
     """Whether it is trained; otherwise it is built from trained models, and `training.epochs` must be 0."""
     columns: ClassVar[tuple[str, ...]] = ()
