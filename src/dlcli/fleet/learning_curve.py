@@ -116,7 +116,7 @@ def _notes(by_fraction: Sequence[Sequence[_Child]]) -> list[str]:
         return []
     listed = ", ".join(f"{fraction:g}" for fraction in improving)
     return [
-        f"with the fraction {listed}, the last epoch was the best, so more epochs may give a higher score; the curve may then"
+        f"with {listed} of the data, the last epoch was the best, so more epochs may give a higher score; the curve may then"
         " show the effect of the training's length rather than that of the data"
     ]
 

@@ -124,6 +124,13 @@ def test_paths_without_extension_and_in_another_folder_are_found_by_their_settin
     assert found.parts["train"].ids == ["a", "b"]
     unused = f"2 images in {folder} are not in the table and are not used, such as {folder / 'd.png'}"
     assert unused in found.notes
+    run = folder / "runs" / "first" / "20260101-000000-abcd"
+    run.mkdir(parents=True)
+    (run / "spec.yaml").touch()
+    (run / "status.json").touch()
+    (run / "curves.png").hardlink_to(folder / "d.png")
+    again = opened(source(path, folder=str(folder), extension=".png"), size=(4, 4))
+    assert unused in again.notes  # pictures of a run are no images of the set
 
 
 def test_a_file_listed_twice_is_used_once_and_refused_with_two_targets(tmp_path: Path) -> None:

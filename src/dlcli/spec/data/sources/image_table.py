@@ -188,10 +188,12 @@ class ImageTable(SourceSpec):
         return Opened(parts, names, (*of_part, *self._unused(parts), *of_classes), lines, notes)
 
     def _unused(self, parts: dict[str, Examples]) -> Iterator[str]:
-        """Yields a note on the images in the folders of the tables that no table lists."""
+        """Yields a note on the images in the folders of the tables that no table lists; pictures of runs are not meant."""
+        from dlcli.spec.model.backbones.run import is_of_run
+
         used = {path for examples in parts.values() for path in getattr(examples.inputs, "paths", ())}
         for folder in dict.fromkeys(self.place(path).folder for path in self.table_source.files.values()):
-            unused = [path for path in walk(folder).files if path not in used]
+            unused = [path for path in walk(folder).files if path not in used and not is_of_run(path, folder)]
             if unused:
                 lie, are = ("image", "is") if len(unused) == 1 else ("images", "are")
                 yield f"{len(unused):,} {lie} in {folder} {are} not in the table and {are} not used, such as {unused[0]}"

@@ -35,6 +35,12 @@ def run_folder(path: str) -> Path | None:
     return max(runs, key=lambda run: (_is_completed(run), run.name), default=None)
 
 
+def is_of_run(path: str, root: str) -> bool:
+    """Whether a file below `root` lies in the folder of a run."""
+    folders = (folder for folder in Path(path).parents if folder.is_relative_to(root))
+    return any((folder / STATUS).is_file() and (folder / SPEC).is_file() for folder in folders)
+
+
 def _is_completed(run: Path) -> bool:
     """Whether a run's status says so."""
     try:
