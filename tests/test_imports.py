@@ -32,8 +32,8 @@ PACKAGES = (
 )
 """Lowest first: each may import itself and what stands before it."""
 SPEC = (
-    *("unions", "base", "paths", "document", "override_paths", "edit", "messages", "addresses", "support", "data", "training"),
-    *("model", "search.sweep", "experiment", "rules", "search", "load", "reference"),
+    *("unions", "base", "paths", "run_files", "document", "override_paths", "edit", "messages", "addresses", "support"),
+    *("data", "training", "model", "search.sweep", "experiment", "rules", "search", "load", "reference"),
 )
 """The order inside `spec`, lowest first; a package counts as one, but for the settings of a sweep."""
 OUTSIDE = {"__init__", "__main__"}

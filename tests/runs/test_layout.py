@@ -11,14 +11,14 @@ import pytest
 from conftest import REPOSITORY
 
 from dlcli.runs import layout
-from dlcli.spec.model.backbones import run as backbone
+from dlcli.spec import run_files
 
 SOURCES = REPOSITORY / "src" / "dlcli"
 NAMES = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, str)}
 FILES = {name for name in NAMES if re.fullmatch(r"\.?[a-z_-]+\.[a-z]+|\.[a-z-]+|README\.md", name)}
 BELOW = {"visible.py", "errors.py", "program.py", "upstream", "runtime", "spec"}
 """Modules below `runs`, which cannot import the names: they may contain a name in a text for the user."""
-EXCEPTION = SOURCES / "spec" / "model" / "backbones" / "run.py"
+EXCEPTION = SOURCES / "spec" / "run_files.py"
 
 
 def modules() -> list[Path]:
@@ -71,8 +71,8 @@ def test_names_in_docstrings_and_of_other_files_are_allowed() -> None:
     assert not list(own_names(ast.parse(text), in_texts=True))
 
 
-def test_the_run_backbone_names_the_same_files() -> None:
-    assert (backbone.MODEL, backbone.STATUS) == (layout.MODEL, layout.STATUS)
+def test_specs_name_the_same_files() -> None:
+    assert (run_files.MODEL, run_files.STATUS, run_files.SPEC) == (layout.MODEL, layout.STATUS, layout.SPEC)
 
 
 def test_the_names_of_all_folders_are_searched() -> None:

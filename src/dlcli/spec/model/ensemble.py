@@ -9,10 +9,11 @@ from pydantic import Field
 from dlcli.errors import DataError
 from dlcli.runtime.saved_layers import SavedLayers
 from dlcli.spec.base import Positive, Shape
-from dlcli.spec.model.backbones.run import MODEL, model_of_run, run_folder
+from dlcli.spec.model.backbones.run import model_of_run, run_folder
 from dlcli.spec.model.base import ModelSpec
 from dlcli.spec.model.layers import LayerSpec
 from dlcli.spec.paths import FilePath
+from dlcli.spec.run_files import MODEL
 from dlcli.spec.support import Feature
 
 _COMBINED = "it combines the trained models of its runs"

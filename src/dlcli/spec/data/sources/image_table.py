@@ -18,6 +18,7 @@ from dlcli.spec.data.sources.file_tree import walk
 from dlcli.spec.data.sources.folder import Folder
 from dlcli.spec.data.sources.image_table_files import Place, missing_files, missing_in_words
 from dlcli.spec.paths import FilePath
+from dlcli.spec.run_files import is_of_run
 from dlcli.tasks import TASKS, Labels, Task, names_of
 
 if TYPE_CHECKING:
@@ -189,8 +190,6 @@ class ImageTable(SourceSpec):
 
     def _unused(self, parts: dict[str, Examples]) -> Iterator[str]:
         """Yields a note on the images in the folders of the tables that no table lists; pictures of runs are not meant."""
-        from dlcli.spec.model.backbones.run import is_of_run
-
         used = {path for examples in parts.values() for path in getattr(examples.inputs, "paths", ())}
         for folder in dict.fromkeys(self.place(path).folder for path in self.table_source.files.values()):
             unused = [path for path in walk(folder).files if path not in used and not is_of_run(path, folder)]

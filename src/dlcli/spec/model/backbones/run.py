@@ -16,9 +16,9 @@ from dlcli.spec.document import parse
 from dlcli.spec.model.backbones.base import TARGET_UNITS, BackboneSpec, blocks_of
 from dlcli.spec.model.layers import ShapeError
 from dlcli.spec.paths import FilePath
+from dlcli.spec.run_files import MODEL, SPEC, STATUS
 
 # `spec` must not import `runs`, so the files of a run that this module reads are named here a second time.
-MODEL, STATUS, SPEC = "model.keras", "status.json", "spec.yaml"
 _LONGEST = 2**20
 """The bytes that are read of a status or a spec."""
 
@@ -33,12 +33,6 @@ def run_folder(path: str) -> Path | None:
         return folder
     runs = sorted(file.parent for file in folder.glob(f"[!.]*/{MODEL}"))
     return max(runs, key=lambda run: (_is_completed(run), run.name), default=None)
-
-
-def is_of_run(path: str, root: str) -> bool:
-    """Whether a file below `root` lies in the folder of a run."""
-    folders = (folder for folder in Path(path).parents if folder.is_relative_to(root))
-    return any((folder / STATUS).is_file() and (folder / SPEC).is_file() for folder in folders)
 
 
 def _is_completed(run: Path) -> bool:
