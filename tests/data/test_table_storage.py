@@ -16,6 +16,7 @@ from training.test_resume import Stopping, gone_on, stopped
 from trainings import trained, write_spec
 
 from dlcli.data.doctor.doctor import examine, open_subject
+from dlcli.data.other_data import open_other
 from dlcli.data.splits import Splits, open_splits
 from dlcli.data.table_storage import TableStorage, table_plan
 from dlcli.errors import DataError, SpecError
@@ -50,6 +51,26 @@ def opened(spec: Path, cache: str, lines: list[str] | None = None, overrides: Se
     log = (lambda line: None) if lines is None else lines.append
     experiment = load(spec, [f"data.cache={cache}", *overrides]).experiment
     return open_splits(experiment, pixels=spec.parent / ".pixels", log=log)
+
+
+def test_the_files_of_all_splits_are_planned_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = {part: write(tmp_path / f"{part}.parquet", rows()) for part in ("train", "test")}
+    text = f"{{kind: parquet, path: {paths['train']}, test: {paths['test']}, validation: 0, target: y, drop: [price]}}"
+    spec = write_spec(tmp_path, text, task="binary")
+    experiment = load(spec).experiment
+    table = experiment.data.source.large_table()
+    assert table is not None
+    assert table.rows == 2 * len(pq.read_table(paths["train"]))
+    monkeypatch.setattr(FREE, lambda: int(4 * table.training_bytes * 0.75))  # one of the files would fit into a quarter
+    assert isinstance(open_splits(experiment, pixels=tmp_path / ".pixels").train.inputs, StoredColumns)
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_other_data_is_read_as_the_run_says(spec: Path, run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(str(load(spec).experiment.data.source.path))  # type: ignore[attr-defined]
+    assert isinstance(open_other(run.experiment(), run, path, offline=True).examples.inputs, TableColumns)
+    monkeypatch.setattr(FREE, lambda: 1000)
+    assert isinstance(open_other(run.experiment(), run, path, offline=True).examples.inputs, StoredColumns)
 
 
 def stored_files(spec: Path) -> list[Path]:
@@ -211,7 +232,8 @@ def test_smote_and_the_checks_of_a_large_table_say_that_they_need_it_in_memory(
     with pytest.raises(DataError, match="smote needs all training rows in memory, but those of this table stay on the disk"):
         smote.refuse_unfit(splits.train.inputs, [])
     subject, in_memory = (open_subject(load(spec, [f"data.cache={cache}"]).experiment) for cache in ("disk", "memory"))
-    assert examine(subject, fast=True).issues == examine(in_memory, fast=True).issues
+    # A new subject has no cached rows yet.
+    assert examine(replace(subject), fast=True).issues == examine(in_memory, fast=True).issues
     monkeypatch.setattr("dlcli.data.doctor.check.MOST_FAST_CELLS", 3999)
     notes = "\n".join(examine(replace(subject), fast=True).notes)
     assert "missing values: not checked: the table has more than 3,999 cells and stays on the disk" in notes

@@ -14,6 +14,7 @@ from dlcli.data.fingerprint import fingerprint
 from dlcli.data.groups import grouped
 from dlcli.data.inputs import recorded_kinds, recorded_shared
 from dlcli.data.source_examples import open_source, with_targets
+from dlcli.data.table_storage import TableStorage
 from dlcli.errors import DataError, UsageError
 from dlcli.runs import RunFolder
 from dlcli.runs.layout import OTHER_DATA
@@ -63,7 +64,10 @@ def open_other(
     group = experiment.data.split.group
     columns = (*side_columns, *((group.column,) if group and group.column else ()))
     image, kinds = experiment.data.image, recorded_kinds(run)
-    request = Request(experiment.task, image, experiment.seed, offline, column_kinds=kinds, side_columns=columns)
+    storage = TableStorage("auto" if experiment.data.cache == "memory" else experiment.data.cache, run.pixels_path)
+    request = Request(
+        experiment.task, image, experiment.seed, offline, column_kinds=kinds, side_columns=columns, storage=storage
+    )
     opened = open_source(source, request)
     if "test" not in opened.parts and len(opened.parts) > 1:
         raise DataError(

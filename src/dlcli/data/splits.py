@@ -22,7 +22,7 @@ from dlcli.data.split_notes import class_notes, note_of_ignored, split_notes
 from dlcli.data.table_storage import TableStorage
 from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
-from dlcli.runs.reporter import Log
+from dlcli.runs.reporter import Log, unreported
 from dlcli.runs.split_groups import recorded_groups
 from dlcli.runtime.column_kinds import ColumnKind
 from dlcli.runtime.free_memory import MemoryShare
@@ -35,10 +35,6 @@ from dlcli.tasks import Task
 
 MOST_NAMED = 100
 """Maximum number of unreadable files that are named."""
-
-
-def unreported(line: str) -> None:
-    """Takes a line of a log that nobody reads."""
 
 
 @dataclass(frozen=True, kw_only=True)

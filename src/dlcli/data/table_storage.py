@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING
 
 from dlcli.data.memory_limit import fits_in_memory, memory_limit
 from dlcli.errors import DataError
+from dlcli.runs.reporter import Log, unreported
 from dlcli.spec.data.data import Data
 from dlcli.spec.data.sizes import LARGE, examples_in_words, size_in_words
 from dlcli.spec.data.sources.row_storage import LargeTable
 
 if TYPE_CHECKING:
     from dlcli.runtime.row_file import RowFile
-
-
-def unreported(line: str) -> None:
-    """Reports nothing."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class TableStorage:
 
     cache: str
     folder: Path | None = None
-    log: Callable[[str], object] = unreported
+    log: Log = unreported
 
     def is_in_memory(self, table: LargeTable) -> bool:
         """Returns whether the columns of a table are read into memory.

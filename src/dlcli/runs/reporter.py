@@ -11,6 +11,10 @@ Log = Callable[[str], None]
 """Takes one line of plain text."""
 
 
+def unreported(line: str) -> None:
+    """Takes a line that nobody reads."""
+
+
 @dataclass(frozen=True)
 class EpochReport:
     """One finished epoch. `row` is its row of the history; `improved` tells whether it is the best so far."""

@@ -86,9 +86,28 @@ def test_a_set_that_is_not_cached_is_not_downloaded_offline(tmp_path: Path, monk
     assert (made.header(), made.side_columns(), list(made.faults()), made.stored_bytes()) == (None, None, [], None)
     with pytest.raises(DataError, match="the openml set clinic is not available: version 1 is not cached there, and --offline"):
         made.open(request("binary"))
-    monkeypatch.setattr(datasets, "fetch_openml", lambda data_home, **_: write_openml(Path(data_home)))
-    fetched = made.open(Request(TASKS["binary"], ImageSettings(), 0, offline=False))
-    assert len(fetched.parts["train"]) == 40
+    fetch = datasets.fetch_openml
+
+    def downloaded(data_home: str, **arguments: Any) -> Any:
+        write_openml(Path(data_home))
+        return fetch(data_home=data_home, **arguments)  # accepts the arguments, and columns of texts
+
+    monkeypatch.setattr(datasets, "fetch_openml", downloaded)
+    undecided = made.without_inputs(("ward",))
+    fetched = undecided.open(Request(TASKS["binary"], ImageSettings(), 0, offline=False, side_columns=("ward", "class")))
+    train = fetched.parts["train"]
+    assert len(train) == 40
+    assert list(train.inputs.columns) == ["age", "home town"]  # also of a set that was not there when the spec was loaded
+    assert train.side_columns.keys() == {"ward", "class"}
+    assert made.targets == ["class"]
+
+
+def test_characters_that_end_lines_elsewhere_are_part_of_a_cell(tmp_path: Path) -> None:
+    rows = [arff_row(row) for row in range(40)]
+    write_openml(tmp_path, text=ARFF + "\n".join([rows[0].replace("w0", '"w\u2028 0"'), *rows[1:]]) + "\n")
+    wards = opened(source(tmp_path), "binary").parts["train"].inputs.columns["ward"]
+    assert len(wards) == 40
+    assert "\u2028" in wards[0]
 
 
 def test_a_table_that_differs_from_its_description_is_refused(tmp_path: Path) -> None:

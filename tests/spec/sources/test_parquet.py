@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,19 @@ def test_a_drawn_split_of_a_table_without_its_own_is_recorded_by_row(tmp_path: P
     recorded = {name: split for split, examples in splits.distinct.items() for name in recorded_names(examples.ids)}
     assert len(recorded) == 100
     assert open_splits(experiment, split=recorded).fingerprint == splits.fingerprint
+
+
+@pytest.mark.parametrize("indices", [pa.int8(), pa.uint8(), pa.uint32()])
+def test_categories_are_those_of_the_rows_also_of_a_larger_dictionary(tmp_path: Path, indices: pa.DataType) -> None:
+    """Polars writes unsigned indices, and a filtered table keeps the values of all rows."""
+    places = pa.array([0, 1, None, 1] * 10, indices)
+    town = pa.DictionaryArray.from_arrays(places, pa.array([f"town {number}" for number in range(100)]))
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"town": town, "y": ["a", "b", "a", "b"] * 10}), path)
+    made = source(str(path), target="y", drop=[], max_categories=5, test=0.0, validation=0.0)
+    train = made.open(replace(request("binary"), side_columns=("town",))).parts["train"]
+    assert train.inputs.columns["town"][:4].tolist() == ["town 0", "town 1", "", "town 1"]
+    assert train.side_columns["town"][:4].tolist() == ["town 0", "town 1", None, "town 1"]
 
 
 def test_computed_ids_have_the_fingerprint_of_listed_ones() -> None:

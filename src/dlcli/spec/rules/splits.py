@@ -94,14 +94,13 @@ def _side_columns_exist(experiment: Experiment) -> Iterator[Finding]:
     """Yields columns that decide the split and that the source does not have, or that are the target."""
     split, source = experiment.data.split, experiment.data.source
     columns = source.side_columns()
-    targets = getattr(source, "target", None)
     for key in ("group", "time", "column"):
         setting = getattr(split, key)
         column = setting if isinstance(setting, str) else setting and setting.column
         place: Place = ("data", "split", key) if isinstance(setting, str) else ("data", "split", key, "column")
         if not column:
             continue
-        if column in (targets if isinstance(targets, list) else [targets]):
+        if column in source.targets:
             yield place, f"`{column}` is the target"
         elif columns == ():
             yield place, f"a {source.kind} source has no columns beside its inputs"

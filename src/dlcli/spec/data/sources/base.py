@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from unicodedata import normalize
 
 from dlcli.errors import DataError
@@ -159,6 +159,11 @@ class SourceSpec(Spec):
         yield from ()
 
     @property
+    def targets(self) -> Sequence[str]:
+        """The columns with labels, as far as they are known without opening it."""
+        return ()
+
+    @property
     def draws_parts(self) -> bool:
         """Whether it draws own validation or test examples, one by one, unless its fields `validation` and `test` are 0."""
         return False
@@ -205,6 +210,25 @@ class SourceSpec(Spec):
         None where the source has no folder or file. `classes` are the names that labels there may have.
         """
         return None
+
+
+_Source = TypeVar("_Source", bound=SourceSpec)
+
+
+def with_dropped(source: _Source, columns: Iterable[str], listed: Collection[str] = ()) -> _Source:
+    """Returns a source with the fields `features` and `drop` that drops these columns, unless `features` lists the inputs.
+
+    Columns that it is known not to have are not added.
+
+    Args:
+        source: the source.
+        columns: the columns.
+        listed: columns that other fields list as inputs, which are not dropped.
+    """
+    fields: Any = source
+    header = source.side_columns()
+    added = [name for name in columns if name not in {*fields.drop, *listed} and (header is None or name in header)]
+    return source if fields.features != "all" else source.model_copy(update={"drop": [*fields.drop, *added]})
 
 
 def file_bytes(paths: Iterable[str]) -> int | None:

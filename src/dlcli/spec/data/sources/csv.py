@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from dlcli.errors import DataError
 from dlcli.runtime.column_kinds import CellForm, ColumnKind
 from dlcli.spec.base import Count, Spec
-from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes, with_dropped
 from dlcli.spec.data.sources.column_kinds import COLUMN_KINDS
 from dlcli.spec.data.sources.table.dates import Part
 from dlcli.spec.paths import FilePath
@@ -338,12 +338,7 @@ class Csv(SourceSpec):
 
     def without_inputs(self, columns: tuple[str, ...]) -> Csv:
         """Returns the source that drops these columns, unless a field lists them as inputs, dates or columns of a kind."""
-        if self.features != "all":
-            return self
-        listed = {*self.drop, *chain.from_iterable(self._kind_settings().values()), *self.dates}
-        header = self.side_columns()
-        dropped = [column for column in columns if column not in listed and (header is None or column in header)]
-        return self.model_copy(update={"drop": [*self.drop, *dropped]}) if dropped else self
+        return with_dropped(self, columns, {*chain.from_iterable(self._kind_settings().values()), *self.dates})
 
     def open(self, request: Request) -> Opened:
         """Returns the rows as columns in the dtypes of their kinds.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from dlcli.errors import DataError, Interrupted
-from dlcli.spec.data.sources.base import Examples, Opened, Request, SourceSpec, row_ids
+from dlcli.spec.data.sources.base import Examples, Opened, Request, SourceSpec, row_ids, with_dropped
 from dlcli.visible import listed
 
 if TYPE_CHECKING:
@@ -77,9 +77,7 @@ class FetchedSource(SourceSpec):
 
     def without_inputs(self, columns: tuple[str, ...]) -> Self:
         """Returns the source that drops these columns, unless `features` lists them."""
-        header = self.header() or ()
-        dropped = [name for name in columns if name in header and name not in self.drop]
-        return self if self.features != "all" else self.model_copy(update={"drop": [*self.drop, *dropped]})
+        return with_dropped(self, columns)
 
     def download(self, function: str, **arguments: Any) -> None:
         """Has scikit-learn's own function download the set into the data home; what it prints goes to stderr.
@@ -118,7 +116,7 @@ class FetchedSource(SourceSpec):
         """Returns all rows of a table as one part.
 
         Args:
-            columns: by name, numbers `(n,)`, or text objects `(n,)` with None for gaps.
+            columns: those of inputs and targets by name, numbers `(n,)`, or text objects `(n,)` with None for gaps.
             labels: the targets and the names of classes or targets, as `labels_of` returns them.
             request: the request.
             notes: what was left out.
@@ -127,7 +125,7 @@ class FetchedSource(SourceSpec):
         from dlcli.spec.data.sources.column_kinds import kinds_of
         from dlcli.spec.data.sources.table.facts import ColumnFact, summary
 
-        names = self.feature_names((*columns, *self.targets))
+        names = self.feature_names(tuple(columns))
         inputs = {name: _as_input(columns[name], name) for name in names}
         kinds = kinds_of(inputs)
         targets, label_names = labels
@@ -135,7 +133,7 @@ class FetchedSource(SourceSpec):
         examples = Examples(TableColumns(inputs, kinds), targets, row_ids("train", len(targets)), side_columns)
         facts = [_fact(name, inputs[name], kinds[name].name) for name in names]
         why = "data.source.drop" if self.features == "all" else "not in data.source.features"
-        facts += [ColumnFact(name, "dropped", why=why) for name in columns if name not in inputs]
+        facts += [ColumnFact(name, "dropped", why=why) for name in columns if name not in {*inputs, *self.targets}]
         facts += [ColumnFact(name, "target") for name in self.targets]
         lines = (f"table: {self.kind} {self.name}, {len(targets):,} rows", f"columns: {summary(facts)}")
         column_facts = [fact.as_json() for fact in facts]

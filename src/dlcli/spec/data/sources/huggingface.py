@@ -15,7 +15,17 @@ from pydantic import Field
 from dlcli.errors import DataError
 from dlcli.spec.base import Count
 from dlcli.spec.data.sizes import size_in_words
-from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, composed, labels_of, row_ids
+from dlcli.spec.data.sources.base import (
+    Examples,
+    Facts,
+    Opened,
+    Request,
+    SourceSpec,
+    composed,
+    labels_of,
+    row_ids,
+    with_dropped,
+)
 from dlcli.spec.data.sources.parquet_files import NumberValues, TextValues, side_array
 from dlcli.spec.data.sources.part_names import part_of
 from dlcli.spec.paths import FilePath
@@ -130,9 +140,7 @@ class Huggingface(SourceSpec):
 
     def without_inputs(self, columns: tuple[str, ...]) -> Huggingface:
         """Returns the source that drops these columns, unless `features` lists them."""
-        header = self.side_columns() or ()
-        dropped = [name for name in columns if name in header and name not in self.drop]
-        return self if self.features != "all" else self.model_copy(update={"drop": [*self.drop, *dropped]})
+        return with_dropped(self, columns)
 
     def open(self, request: Request) -> Opened:
         """Returns the examples of every part, read into memory.

@@ -49,6 +49,11 @@ class Npz(SourceSpec):
     )
     _side_columns: tuple[str, ...] = PrivateAttr(default=())
 
+    @property
+    def targets(self) -> list[str]:
+        """The array of the labels, if the spec names it."""
+        return [] if self.target is None else [self.target]
+
     def facts(self, task: Task) -> Facts:
         """Returns the splits of the file, and the shape of an example by the header of the training split's array."""
         pairs = _pairs(self._names() or [], self.features, self.target)

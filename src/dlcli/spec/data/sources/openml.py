@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
+from io import BytesIO, TextIOWrapper
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -127,11 +129,7 @@ class Openml(FetchedSource):
         file = self._folder / f"{path}.gz"
         if not file.is_file():
             return {}
-        try:
-            content = json.loads(_inflated(file, _LARGEST_DESCRIPTION))
-        except ValueError as error:
-            raise DataError(f"{file}: not an answer of OpenML: {error}") from None
-        return content if isinstance(content, dict) else {}
+        return _answer(file, file.stat().st_mtime_ns)
 
     def _number(self) -> int | None:
         """Returns the number that OpenML gave the set; None if it is not cached."""
@@ -184,7 +182,7 @@ class Openml(FetchedSource):
         if self._table() is None or self._columns() is None:
             if request.offline:
                 raise self.unavailable(f"version {self.version} is not cached there, and --offline forbids a download")
-            self.download("fetch_openml", name=self.name, version=self.version, as_frame=False, parser="liac-arff")
+            self.download("fetch_openml", name=self.name, version=self.version, as_frame=True, parser="liac-arff")
         path, description = self._table(), self._description()
         if path is None or self._columns() is None:
             raise self.unavailable("its download left no table")
@@ -195,8 +193,7 @@ class Openml(FetchedSource):
         columns = self._read(path, str(description.get("md5_checksum", "")), request)
         labels = self._labels([columns[name] for name in self.targets], request.task, str(path))
         notes = [*self.notes(), *(label_notes(labels[1]) if not request.task.output.reads_columns else [])]
-        others = {name: columns[name] for name in columns if name not in self.targets}
-        return self.opened(others, labels, request, tuple(notes))
+        return self.opened(columns, labels, request, tuple(notes))
 
     def _read(self, path: Path, checksum: str, request: Request) -> dict[str, Array]:
         """Returns the columns that are inputs, targets or side columns: numbers, or text objects with None for gaps."""
@@ -208,7 +205,7 @@ class Openml(FetchedSource):
         if checksum and md5(text, usedforsecurity=False).hexdigest() != checksum:
             raise DataError(f"{path}: its content is not that which OpenML describes; delete the file to download it again")
         try:
-            columns, rows = read_arff(iter(text.decode("utf-8").splitlines()))
+            columns, rows = read_arff(TextIOWrapper(BytesIO(text), "utf-8", newline="\n"))
             names = tuple(name for name, _ in columns)
             exact = {*self.targets, *request.side_columns}
             used = {*self.feature_names(names), *exact}
@@ -265,6 +262,20 @@ class Openml(FetchedSource):
         else:
             targets, names = labels_of(np.stack([_truth(column) for column in columns], axis=1), task, None, where)
         return targets, names or tuple(self.targets)
+
+
+@lru_cache(maxsize=16)
+def _answer(file: Path, _changed: int) -> dict[str, Any]:
+    """Returns the answer of OpenML in a file that was changed at a time; it is needed many times.
+
+    Raises:
+        DataError: it cannot be understood.
+    """
+    try:
+        content = json.loads(_inflated(file, _LARGEST_DESCRIPTION))
+    except ValueError as error:
+        raise DataError(f"{file}: not an answer of OpenML: {error}") from None
+    return content if isinstance(content, dict) else {}
 
 
 def _inflated(path: Path, most: int) -> bytes:

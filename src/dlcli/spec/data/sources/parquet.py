@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
 from dlcli.errors import DataError
 from dlcli.spec.base import Count
-from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes, label_notes
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes, label_notes, with_dropped
 from dlcli.spec.data.sources.parquet_columns import ColumnPlan
 from dlcli.spec.data.sources.parquet_files import NUMBERS, TEXTS, ParquetFiles, is_number, look_at_files, matching_files
 from dlcli.spec.data.sources.row_ids import RowIds
@@ -129,7 +130,13 @@ class Parquet(SourceSpec):
         """Returns what decides where the rows are kept; None if the files cannot be read, which `faults` reports."""
         if next(self.faults(), None) is not None:
             return None
-        return self.column_plan(look_at_files(self.path), self.path).table()
+        return self._large_table()
+
+    def _large_table(self) -> LargeTable:
+        """Returns the rows of all files as one table."""
+        tables = [self.column_plan(look_at_files(path), path).table() for path in self.files.values()]
+        sums = {name: sum(getattr(table, name) for table in tables) for name in ("rows", "size", "training_bytes")}
+        return replace(tables[0], **sums)
 
     def stored_bytes(self) -> int | None:
         """Returns the size of the files."""
@@ -165,9 +172,7 @@ class Parquet(SourceSpec):
 
     def without_inputs(self, columns: tuple[str, ...]) -> Parquet:
         """Returns the source that drops these columns, unless `features` or `categorical` lists them."""
-        header = self.side_columns() or ()
-        dropped = [name for name in columns if name in header and name not in (*self.drop, *self.categorical)]
-        return self if self.features != "all" else self.model_copy(update={"drop": [*self.drop, *dropped]})
+        return with_dropped(self, columns, self.categorical)
 
     def open(self, request: Request) -> Opened:
         """Returns the rows of every part as columns in the dtypes of their kinds.
@@ -182,8 +187,9 @@ class Parquet(SourceSpec):
         classes: tuple[str, ...] | None = self._known_classes or None
         parts: dict[str, Examples] = {}
         notes, first = list[str](), None
+        in_memory = request.storage is None or request.storage.is_in_memory(self._large_table())
         for part, path in self.files.items():
-            rows = ParquetRows(self, path, request)
+            rows = ParquetRows(self, path, None if in_memory else request.storage)
             first = first or rows
             targets, names = rows.targets(request.task, classes)
             classes = classes or names

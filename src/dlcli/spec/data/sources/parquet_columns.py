@@ -56,14 +56,12 @@ class ColumnPlan:
         )
 
     def read(self, storage: RowStorage | None) -> InputColumns:
-        """Returns the columns, read into memory or into a file of rows.
+        """Returns the columns, read into a file of rows, or into memory without a storage.
 
         Raises:
             DataError: a file cannot be read, a column has too many categories, or a number is infinite.
         """
-        if storage is None or storage.is_in_memory(self.table()):
-            return ColumnsInMemory(self)
-        return ColumnsOnDisk(self, storage)
+        return ColumnsInMemory(self) if storage is None else ColumnsOnDisk(self, storage)
 
     def values(self, rows: int) -> dict[str, NumberValues | TextValues]:
         """Returns what the columns of `rows` rows are read into."""

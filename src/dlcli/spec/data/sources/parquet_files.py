@@ -135,10 +135,17 @@ def side_array(column: Any) -> Array:
     kind = column.type
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         return np.asarray(column.to_numpy())
-    encoded = column.combine_chunks()
-    encoded = encoded if pa.types.is_dictionary(kind) else encoded.dictionary_encode()
-    values = np.array([*map(_text, encoded.dictionary.to_pylist()), None], dtype=object)  # the last one is that of a gap
-    return np.asarray(values[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)])
+    dictionary, places = _dictionary(column.combine_chunks())
+    return np.asarray(np.array([*map(_text, dictionary), None], dtype=object)[places])  # the last one is that of a gap
+
+
+def _dictionary(column: Any) -> tuple[list[Any], Array]:
+    """Returns the different values of an Arrow array, and the place of each row's value among them, -1 for a gap."""
+    import pyarrow as pa
+
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode(null_encoding="encode")
+    # The indices of a file may be unsigned.
+    return encoded.dictionary.to_pylist(), encoded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
 
 
 class NumberValues:
@@ -191,14 +198,13 @@ class TextValues:
     def fill(self, start: int, column: Any) -> None:
         """Fills the numbers from position `start` on by an Arrow array."""
         import numpy as np
-        import pyarrow as pa
 
-        encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode(null_encoding="encode")
-        values = [_category(value) for value in encoded.dictionary.to_pylist()]
-        numbers = np.array([self._number.setdefault(value, len(self._number)) for value in values] or [0], "int32")
-        places = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        gap = self._number.setdefault("", len(self._number)) if (places < 0).any() else 0
-        self.values[start : start + len(column)] = np.where(places < 0, gap, numbers[places])
+        dictionary, places = _dictionary(column)
+        numbers = np.zeros(len(dictionary) + 1, "int32")  # the last one is that of a gap
+        for place in np.unique(places).tolist():  # a filtered table keeps values that no row has
+            value = "" if place < 0 else _category(dictionary[place])
+            numbers[place] = self._number.setdefault(value, len(self._number))
+        self.values[start : start + len(column)] = numbers[places]
 
     def objects(self) -> Array:
         """Returns the texts of the rows, object `(rows,)`; equal texts are one object."""

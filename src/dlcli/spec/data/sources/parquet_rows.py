@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlcli.errors import DataError
-from dlcli.spec.data.sources.base import Request, labels_of
+from dlcli.spec.data.sources.base import labels_of
 from dlcli.spec.data.sources.parquet_columns import InputColumns
 from dlcli.spec.data.sources.parquet_files import NumberValues, TextValues, batches, is_number, look_at_files, side_array
 from dlcli.tasks import Task
@@ -14,6 +14,7 @@ from dlcli.tasks import Task
 if TYPE_CHECKING:
     from dlcli.arrays import Array
     from dlcli.spec.data.sources.parquet import Parquet
+    from dlcli.spec.data.sources.row_storage import RowStorage
     from dlcli.spec.data.sources.table.facts import ColumnFact
 
 
@@ -27,14 +28,14 @@ class ParquetRows:
         notes: what was left out.
     """
 
-    def __init__(self, source: Parquet, path: str, request: Request) -> None:
+    def __init__(self, source: Parquet, path: str, storage: RowStorage | None) -> None:
         import numpy as np
 
         self._path, self._source, self.files, self.notes = path, source, look_at_files(path), list[str]()
         if not self.files.rows:
             raise DataError(f"{path}: no rows")
         plan = source.column_plan(self.files, path)
-        self.columns: InputColumns = plan.read(request.storage)
+        self.columns: InputColumns = plan.read(storage)
         self._targets = self._read_targets()
         self._has_target = self._with_target(path)
         numbers = np.flatnonzero(self._has_target)

@@ -91,6 +91,7 @@ class Sklearn(FetchedSource):
         if labels.shape != (len(rows),):
             raise DataError(f"{where}: {len(rows):,} rows, but labels of shape {labels.shape}")
         columns = {name: _column(rows[:, place]) for place, name in enumerate(self._set.columns)}
+        columns |= dict.fromkeys(self.targets, _column(labels))
         return self.opened(columns, self._labels(_column(labels), request.task, where), request)
 
     def _arrays(self, *, offline: bool) -> list[Array]:
