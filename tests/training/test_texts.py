@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +48,14 @@ def spec(table: Path, layers: str, name: str = "texts", text: str = "[title, bod
     return write_spec(table.parent, source, task="binary", model=MODEL % layers, name=name, **fields)
 
 
+def tokenizer_of(model: Any, name: str) -> Any:
+    """Returns the layer that reads an input of texts."""
+    (tensor,) = (tensor for tensor in model.inputs if tensor.name == name)
+    return next(
+        layer for layer in model.layers if any(part is tensor for node in layer._inbound_nodes for part in node.input_tensors)
+    )
+
+
 @pytest.fixture(scope="module")
 def run(table: Path) -> RunFolder:
     return trained(spec(table, LSTM))
@@ -65,7 +74,7 @@ def test_texts_numbers_and_categories_are_learned_together(run: RunFolder) -> No
 
 def test_the_vocabulary_is_that_of_the_training_split_and_the_length_is_resolved(run: RunFolder, table: Path) -> None:
     model = load_keras_file(run.model_path)
-    vocabulary = next(layer for layer in model.layers if layer.name == "body_tokens").get_vocabulary()
+    vocabulary = tokenizer_of(model, "body").get_vocabulary()
     held_out = {name.rpartition("/")[2] for name, split in run.split().items() if split != "train"}
     assert held_out
     assert not held_out & set(vocabulary)
@@ -119,7 +128,7 @@ def test_vectors_of_a_file_are_the_initial_weights(table: Path) -> None:
     run = trained(path)
     assert f"vectors: 8 of 8 tokens have a vector in {table.parent / 'vectors.txt'}" in run.log_path.read_text(encoding="utf-8")
     saved = load_keras_file(run.model_path)
-    vocabulary = next(layer for layer in saved.layers if layer.name == "title_tokens").get_vocabulary()
+    vocabulary = tokenizer_of(saved, "title").get_vocabulary()
     inner = next(layer for layer in saved.layers if hasattr(layer, "layers"))
     rows = np.asarray(inner.get_layer("title_embedding").get_weights()[0])
     for place, word in enumerate(vocabulary[2:], start=2):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -124,4 +124,4 @@ def open_recorded(run: RunFolder, experiment: Experiment, *, offline: bool, side
         pixels=run.pixels_path,
     )
     refuse_other_fingerprint(run, splits.fingerprint)
-    return splits.sharing(recorded_shared(run))
+    return replace(splits.sharing(recorded_shared(run)), vocabularies=run.vocabularies())

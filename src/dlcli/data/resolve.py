@@ -8,11 +8,12 @@ from typing import Any
 from dlcli.data.balance import epoch_examples, resolved_balance
 from dlcli.data.split import DEFAULT_SHARES
 from dlcli.data.splits import Splits
-from dlcli.data.texts import resolved_text
+from dlcli.data.texts import LONGEST, resolved_text
 from dlcli.errors import RunFailed
 from dlcli.runtime.device import Device
 from dlcli.spec.data.sources.npz import Npz
 from dlcli.spec.data.split import SplitSettings
+from dlcli.spec.data.text import TextSettings
 from dlcli.spec.experiment import Experiment, with_defaults
 from dlcli.spec.model.backbones.run import run_folder
 from dlcli.spec.model.base import ModelSpec
@@ -78,7 +79,7 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
                     "split": _resolved_split(data.split, splits),
                     "scale_targets": scale_targets,
                     "balance": balance,
-                    "text": resolved_text(data.text, splits),
+                    "text": fitting_text(experiment, splits),
                 }
             ),
             "training": training,
@@ -137,7 +138,6 @@ def _monitored(experiment: Experiment, splits: Splits) -> Experiment:
 def _refuse_misfit(experiment: Experiment, splits: Splits) -> None:
     _refuse_unfit_data(experiment.model, splits)
     if splits.shape is None:
-        _refuse_short_texts(experiment)
         return
     for keys, augmentation in listed_augmentations(experiment):
         if fault := fault_of_shape(augmentation, splits.shape):
@@ -152,16 +152,25 @@ def _refuse_misfit(experiment: Experiment, splits: Splits) -> None:
         raise RunFailed(f"{place}: {error} (the data's examples have shape {splits.shape}{remedy})") from None
 
 
-def _refuse_short_texts(experiment: Experiment) -> None:
-    """Raises RunFailed if a layer cannot take texts of the resolved length."""
-    length = experiment.data.text.max_length
-    if length == "auto":
-        return
-    try:
-        experiment.model.check_texts(length)
-    except ShapeError as error:
-        place = ".".join(map(str, ("model", *error.place)))
-        raise RunFailed(f"{place}: {error} (a text has {length} tokens: `data.text.max_length`)") from None
+def fitting_text(experiment: Experiment, splits: Splits) -> TextSettings:
+    """Returns how texts become tokens, with the length that the training split decides; at least that of a window.
+
+    Raises:
+        RunFailed: a layer cannot take texts of the length that the spec sets.
+    """
+    text, model = resolved_text(experiment.data.text, splits), experiment.model
+    if not splits.train.inputs.text_columns or not isinstance(text.max_length, int):
+        return text
+    longest = LONGEST if experiment.data.text.max_length == "auto" else text.max_length
+    for length in range(text.max_length, max(longest, text.max_length) + 1):
+        try:
+            model.check_texts(length)
+        except ShapeError as error:
+            fault = error
+            continue
+        return text.model_copy(update={"max_length": length})
+    place = ".".join(map(str, ("model", *fault.place)))
+    raise RunFailed(f"{place}: {fault} (a text has {longest} tokens; `data.text.max_length` sets it)")
 
 
 def _refuse_unfit_data(model: ModelSpec, splits: Splits) -> None:

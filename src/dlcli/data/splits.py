@@ -59,6 +59,8 @@ class Splits(SplitExamples):
     """Log lines on how the source was read."""
     column_facts: tuple[dict[str, Any], ...] = ()
     """How each column of a table is used."""
+    vocabularies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The tokens of each column of texts by their numbers, once they are known."""
     flat_images: dict[str, Any] = field(default_factory=dict)
     """Images of a single colour: see `Survey.flat_facts`."""
 

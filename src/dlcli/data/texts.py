@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.data.splits import Splits
 from dlcli.errors import DataError
-from dlcli.runtime.inputs import Inputs
-from dlcli.runtime.tokens import TokenSettings, count_tokens, token_lengths, tokenizer
+from dlcli.runs import RunFolder
+from dlcli.runtime.tokens import UNKNOWN, TokenSettings, count_tokens, fitted_vocabulary, token_lengths
 from dlcli.spec.data.text import TextSettings
+from dlcli.spec.experiment import Experiment
 
-_PERCENTILE, _LONGEST = 95, 500
+_PERCENTILE, LONGEST = 95, 500
 """`max_length: auto` is this percentile of the lengths, and at most so many tokens."""
 
 
@@ -57,37 +59,53 @@ class TextFacts:
         return {"vocabulary": len(self.vocabulary) - 2, "parts": {name: asdict(part) for name, part in self.parts.items()}}
 
 
-def text_columns(inputs: Inputs) -> list[str]:
-    """Returns the columns of texts."""
-    return [name for name, kind in inputs.column_kinds.items() if kind.is_text]
-
-
 def resolved_text(settings: TextSettings, splits: Splits) -> TextSettings:
-    """Returns the settings with the length of texts that the training split decides.
+    """Returns the settings with the length of texts that the training split decides."""
+    inputs = splits.train.inputs
+    if not inputs.text_columns or settings.max_length != "auto":
+        return settings
+    tokens = settings.token_settings()
+    lengths = [token_lengths(inputs.columns[name], tokens) for name in inputs.text_columns]
+    longest = max(int(np.percentile(of_column, _PERCENTILE)) for of_column in lengths)
+    return settings.model_copy(update={"max_length": max(1, min(longest, LONGEST))})
+
+
+def vocabularies_of(experiment: Experiment, splits: Splits) -> Mapping[str, tuple[str, ...]]:
+    """Returns the vocabulary of each column of texts: those of the splits, if they are known.
+
+    A training that starts from the weights of a run has the vocabularies of that run, since a weight belongs to a token;
+    otherwise they are those of the training split.
 
     Raises:
-        DataError: no training text of a column has a token.
+        DataError: no training text of a column has a token, or the run split its texts in another way.
     """
     inputs = splits.train.inputs
-    columns = text_columns(inputs)
-    if not columns or settings.max_length != "auto":
-        return settings
-    lengths = {name: token_lengths(inputs.columns[name], settings.token_settings()) for name in columns}
-    for name, of_column in lengths.items():
-        if not of_column.max():
+    if splits.vocabularies or not inputs.text_columns:
+        return splits.vocabularies
+    if experiment.training.initial_weights:
+        return _of_earlier_run(RunFolder(Path(experiment.training.initial_weights)), experiment)
+    tokens = experiment.data.text.token_settings()
+    vocabularies = {name: fitted_vocabulary(inputs.columns[name], tokens) for name in inputs.text_columns}
+    for name, vocabulary in vocabularies.items():
+        if len(vocabulary) <= UNKNOWN + 1:
             raise DataError(f"column `{name}`: no training text has a token")
-    longest = max(int(np.percentile(of_column, _PERCENTILE)) for of_column in lengths.values())
-    return settings.model_copy(update={"max_length": max(1, min(longest, _LONGEST))})
+    return vocabularies
+
+
+def _of_earlier_run(run: RunFolder, experiment: Experiment) -> dict[str, tuple[str, ...]]:
+    text, earlier = experiment.data.text, run.experiment().data.text
+    if text.model_copy(update={"max_length": earlier.max_length}) != earlier:
+        raise DataError(f"data.text: {run.id}, whose weights the training starts from, split its texts in another way")
+    return run.vocabularies()
 
 
 def text_facts(settings: TextSettings, splits: Splits) -> dict[str, TextFacts]:
-    """Returns what is known of each column of texts; empty where there are none."""
+    """Returns what is known of each column with a vocabulary; empty where there are none."""
     tokens = settings.token_settings()
     facts = {}
-    for name in text_columns(splits.train.inputs):
-        vocabulary = tokenizer(splits.train.inputs.columns[name], tokens, "tokens").get_vocabulary()
+    for name, vocabulary in splits.vocabularies.items():
         parts = {split: _part(examples.inputs.columns[name], tokens, vocabulary) for split, examples in splits.distinct.items()}
-        facts[name] = TextFacts(tuple(vocabulary), parts)
+        facts[name] = TextFacts(vocabulary, parts)
     return facts
 
 

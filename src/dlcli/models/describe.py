@@ -10,9 +10,8 @@ from typing import Any
 from dlcli.data.balance import epoch_examples
 from dlcli.data.batches import prediction_batch
 from dlcli.data.open_run import open_run
-from dlcli.data.resolve import prepared
+from dlcli.data.resolve import fitting_text, prepared
 from dlcli.data.splits import Splits, open_splits
-from dlcli.data.texts import resolved_text
 from dlcli.errors import DataError, UsageError
 from dlcli.models.blocks import words_of
 from dlcli.models.network import Network, build_model, shape_model
@@ -88,7 +87,7 @@ def describe_spec(experiment: Experiment) -> Description:
     normalize = data_settings.normalize
     if normalize == "auto":
         normalize = "unit" if splits.is_image else "standard"
-    update = {"normalize": normalize, "text": resolved_text(data_settings.text, splits)}
+    update = {"normalize": normalize, "text": fitting_text(experiment, splits)}
     resolved = experiment.model_copy(update={"data": data_settings.model_copy(update=update)})
     batch = data_settings.examples_in_step(epoch_examples(experiment, splits))
     network = build_model(resolved, splits, load_weights=False, offline=True)

@@ -8,6 +8,7 @@ from typing import Any, cast
 from dlcli.data.inputs import ARRAY_ENTRY, IMAGE_ENTRY, entry_name
 from dlcli.data.memory_limit import fits_in_memory
 from dlcli.data.splits import Splits
+from dlcli.data.texts import vocabularies_of
 from dlcli.errors import RunFailed
 from dlcli.models.ensemble import combined_model, read_members
 from dlcli.models.targets import TargetScale, target_scale
@@ -244,7 +245,9 @@ def _build_for_columns(experiment: Experiment, splits: Splits, scale: TargetScal
     from dlcli.runtime.columns import column_inputs
 
     inputs, normalize = splits.train.inputs, cast("Normalize", experiment.data.normalize)  # `auto` is resolved by now
-    encoding = Encoding(normalize, unseen_as_zeros=revision > 1, text=experiment.data.text.token_settings())
+    vocabularies = {inputs.layout.names[name]: tokens for name, tokens in vocabularies_of(experiment, splits).items()}
+    text = experiment.data.text.token_settings(vocabularies)
+    encoding = Encoding(normalize, unseen_as_zeros=revision > 1, text=text)
     columns = column_inputs(inputs.table(), inputs.layout, encoding)
     raw, rows = columns.inputs, columns.features
     entry = keras.Input(rows.shape[1:], name="features")

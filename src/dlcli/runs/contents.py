@@ -108,6 +108,12 @@ class StagesFile(RunFile, RootModel[list[_Stage]]):
     model_config = ConfigDict(strict=True, frozen=True, defer_build=True)
 
 
+class VocabularyFile(RunFile, RootModel[dict[str, list[str]]]):
+    """`vocabulary.json`."""
+
+    model_config = ConfigDict(strict=True, frozen=True, defer_build=True)
+
+
 class CalibrationFile(RunFile, _Content):
     """`calibration.json`."""
 

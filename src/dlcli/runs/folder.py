@@ -24,6 +24,7 @@ from dlcli.runs.contents import (
     EnvironmentFile,
     MetricsFile,
     StagesFile,
+    VocabularyFile,
     as_dataclass,
 )
 from dlcli.runs.files import append_line, new_name, read_json, read_table, replacing, write_json, write_table, write_text
@@ -233,9 +234,19 @@ class RunFolder(RunPaths):
         """Replaces `data.json`."""
         DataFile.of(data).write(self.data_path)
 
-    def write_vocabulary(self, tokens: Mapping[str, Sequence[str]]) -> None:
-        """Replaces `vocabulary.json` by the tokens of each column of texts, in the order of their numbers."""
-        write_json(self.vocabulary_path, {name: list(of_column) for name, of_column in tokens.items()})
+    def vocabularies(self) -> dict[str, tuple[str, ...]]:
+        """Returns `vocabulary.json`: the tokens of each column of texts, in the order of their numbers; empty without texts.
+
+        Raises:
+            DamagedFile: the file cannot be read, or has invalid content.
+        """
+        path = self.vocabulary_path
+        content = VocabularyFile.read(path).content() if os.path.lexists(path) else {}
+        return {name: tuple(tokens) for name, tokens in content.items()}
+
+    def write_vocabularies(self, tokens: Mapping[str, Sequence[str]]) -> None:
+        """Replaces `vocabulary.json`."""
+        VocabularyFile.of({name: list(of_column) for name, of_column in tokens.items()}).write(self.vocabulary_path)
 
     def environment(self) -> dict[str, Any]:
         """Returns `environment.json`: versions, devices, precision, commit, command line; empty before the run has started.

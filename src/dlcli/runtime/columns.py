@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -101,11 +101,13 @@ class EncodedColumns:
         inputs: the Keras inputs of the layout by name, `(batch, columns)`, in the dtype of the columns' kind.
         features: the encoded float32 tensor `(batch, features)`.
         widths: the kinds with the number of their features, in the order of the features.
+        vocabularies: the tokens of each input of texts by their numbers, in the order of the features.
     """
 
     inputs: dict[str, Any]
     features: Any
     widths: list[tuple[ColumnKind, int]]
+    vocabularies: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def trained(self, features: Any) -> Any:
         """Returns encoded features `(batch, features)` after the trained layers of the kinds that have some."""
@@ -118,15 +120,6 @@ class EncodedColumns:
         ends = list(accumulate(width for _, width in self.widths))
         starts = [0, *ends[:-1]]
         return [(kind, features[:, start : start + width]) for (kind, width), start in zip(self.widths, starts, strict=True)]
-
-    @cached_property
-    def vocabularies(self) -> dict[str, list[str]]:
-        """The tokens of each input of texts by their numbers, by the input's name, in the order of the features."""
-        keras = import_keras()
-        layers = keras.Model(self.inputs, self.features).layers
-        tokenizers = [layer for layer in layers if isinstance(layer, keras.layers.TextVectorization)]
-        by_input = {layer.input.name: layer.get_vocabulary() for layer in tokenizers}
-        return {name: by_input[name] for name in self.inputs if name in by_input}
 
 
 def column_inputs(columns: Mapping[str, Array], layout: InputLayout, encoding: Encoding) -> EncodedColumns:
@@ -153,7 +146,9 @@ def column_inputs(columns: Mapping[str, Array], layout: InputLayout, encoding: E
         tensors = kind.encode([inputs[name] for name in names], values, encoding)
         encoded += tensors
         widths.append((kind, sum(tensor.shape[-1] for tensor in tensors)))
-    return EncodedColumns(inputs, joined(encoded, "encoded"), widths)
+    fitted = encoding.text.vocabularies if encoding.text is not None else {}
+    vocabularies = {name: fitted[name] for name in inputs if name in fitted}
+    return EncodedColumns(inputs, joined(encoded, "encoded"), widths, vocabularies)
 
 
 def input_names(columns: Iterable[str]) -> dict[str, str]:

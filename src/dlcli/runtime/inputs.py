@@ -67,6 +67,11 @@ class Inputs(ABC):
         return {}
 
     @property
+    def text_columns(self) -> list[str]:
+        """The named columns of texts."""
+        return [name for name, kind in self.column_kinds.items() if kind.is_text]
+
+    @property
     def layout(self) -> InputLayout:
         """Which columns each input of the model takes; no inputs where there are no named columns."""
         return InputLayout({})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ class TokenSettings:
         standardize: the change of a text before it is split, as `keras.layers.TextVectorization` names it; None for none.
         split: how it is split.
         ngrams: the most neighbouring words of a token; None for single words.
+        vocabularies: the tokens of each input of texts by their numbers, by the input's name.
     """
 
     max_tokens: int
@@ -34,6 +35,7 @@ class TokenSettings:
     standardize: str | None = "lower_and_strip_punctuation"
     split: Literal["whitespace", "character"] = "whitespace"
     ngrams: int | None = None
+    vocabularies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def layer(self, **arguments: Any) -> Any:
         """Returns the Keras layer that splits texts, with further arguments."""
@@ -42,20 +44,24 @@ class TokenSettings:
         )
 
 
-def tokenizer(texts: Array, settings: TokenSettings, name: str) -> Any:
+def fitted_vocabulary(texts: Array, settings: TokenSettings) -> tuple[str, ...]:
+    """Returns the most frequent tokens of texts `(n,)` by their numbers, after those of padding and of unknown tokens.
+
+    Equally frequent tokens are in reverse alphabetical order, as in Keras.
+    """
+    layer = settings.layer(max_tokens=settings.max_tokens)
+    layer.adapt(_blocks(texts))
+    return tuple(map(str, layer.get_vocabulary()))
+
+
+def tokenizer(vocabulary: Sequence[str], settings: TokenSettings) -> Any:
     """Returns the layer from texts `(batch, 1)` to numbers of tokens int64 `(batch, max_length)`.
 
-    Its vocabulary has the most frequent tokens of the texts; equally frequent ones are in reverse alphabetical order, as in
-    Keras.
-
-    Args:
-        texts: the training split's texts `(n,)`.
-        settings: how texts become tokens.
-        name: the name of the layer.
+    The vocabulary is an argument of the layer, so that it is saved in the model's configuration: that of an adapted layer is
+    saved as lines of a text file, and a token with a line end or a separator of lines would become several tokens when the
+    model is loaded (Keras 3.15, github.com/keras-team/keras `src/layers/preprocessing/index_lookup.py`, `save_assets`).
     """
-    layer = settings.layer(max_tokens=settings.max_tokens, output_sequence_length=settings.max_length, name=name)
-    layer.adapt(_blocks(texts))
-    return layer
+    return settings.layer(vocabulary=list(vocabulary[2:]), output_sequence_length=settings.max_length)
 
 
 def token_lengths(texts: Array, settings: TokenSettings) -> Array:

@@ -55,6 +55,18 @@ def read_vectors(path: str, vocabulary: Sequence[str], stddev: float | None) -> 
     return _read(path, (status.st_size, status.st_mtime_ns), tuple(vocabulary), stddev)
 
 
+def vector_size(path: str) -> int:
+    """Returns the number of values of a vector in a file.
+
+    Raises:
+        DataError: the file cannot be read, or has no vector.
+    """
+    with _opened(path) as file:
+        for _, _, cells in _lines(file, path):
+            return len(cells)
+    raise DataError(f"{path}: there is no vector in it")
+
+
 @lru_cache(maxsize=4)
 def _read(path: str, _version: tuple[int, int], vocabulary: tuple[str, ...], stddev: float | None) -> Vectors:
     """Reads the vectors of a version of a file, given by its size and time."""

@@ -19,14 +19,11 @@ from dlcli.runs import RunFolder
 from dlcli.runs.compare import not_scored
 from dlcli.runs.reporter import Log
 from dlcli.runs.scored_splits import title_of
-from dlcli.runtime.column_kinds import Encoding
-from dlcli.runtime.columns import column_inputs
 from dlcli.runtime.device import any_device, use_device
-from dlcli.runtime.engine import keras
 from dlcli.runtime.inputs import Inputs
-from dlcli.runtime.stream import ordered_batches
+from dlcli.score.encoded_columns import encoded_columns
 from dlcli.score.intervals import clustered, group_notes, metric_estimate
-from dlcli.score.text_rows import has_texts, text_rows
+from dlcli.score.text_rows import text_rows
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.support import refuse_unsupported
@@ -79,7 +76,7 @@ def baselines(
     split = split or splits.scored
     if split not in splits:
         raise UsageError(f"--split: the data has no {split} split; it has {', '.join(splits.by_name)}")
-    texts = has_texts(splits.train.inputs)
+    texts = bool(splits.train.inputs.text_columns)
     places = np.arange(len(splits.train))
     if len(places) > most:
         places = np.sort(np.random.default_rng(experiment.seed).permutation(len(places))[:most])
@@ -108,18 +105,12 @@ def model_rows(experiment: Experiment, train: Examples, scored: Examples, places
     """
     places = np.arange(len(train)) if places is None else places
     first, second = train.inputs, scored.inputs
-    if has_texts(first):
+    if first.text_columns:
         return text_rows(first.take(places), second, experiment.data.text)
     if first.columns:
-        columns = column_inputs(first.table(), first.layout, Encoding("standard", before_training=False))
-        encode = keras.Model(columns.inputs, columns.features)
-        encode.jit_compile = False
-        return _encoded(encode, first.take(places)), _encoded(encode, second)
+        rows, scored_rows = encoded_columns(first, first.take(places), second)
+        return rows, scored_rows
     return _flat(train.take(places)), _flat(scored)
-
-
-def _encoded(encode: Any, inputs: Inputs) -> Array:
-    return np.asarray(encode.predict(ordered_batches(inputs, examples=len(inputs), batch_size=1024), verbose=0))
 
 
 def _flat(examples: Examples) -> Array:

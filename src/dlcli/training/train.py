@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +13,7 @@ from dlcli.data.balance import balance_in_words, epoch_facts, refuse_missing_bal
 from dlcli.data.open_run import open_recorded
 from dlcli.data.resolve import prepared, resolved_for
 from dlcli.data.splits import Splits, open_splits
-from dlcli.data.texts import TextFacts, text_facts, text_lines
+from dlcli.data.texts import TextFacts, text_facts, text_lines, vocabularies_of
 from dlcli.data.unfamiliar import gaps_of
 from dlcli.errors import Interrupted, RunFailed
 from dlcli.models.targets import scale_in_words, target_scale
@@ -198,6 +199,7 @@ def _opened(run: RunFolder, experiment: Experiment, device: Device, log: Log, *,
     scale = target_scale(experiment, splits)
     if scale is not None:
         log(scale_in_words(scale, splits.classes))
+    splits = replace(splits, vocabularies=vocabularies_of(experiment, splits))
     texts = text_facts(experiment.data.text, splits)
     _tell_texts(run, experiment, texts, log)
     if line := balance_in_words(experiment, splits):
@@ -226,7 +228,7 @@ def _tell_texts(run: RunFolder, experiment: Experiment, texts: Mapping[str, Text
         for line in experiment.model.lines_of_vocabulary(of_column.vocabulary):
             log(line)
     if texts:
-        run.write_vocabulary({name: of_column.vocabulary for name, of_column in texts.items()})
+        run.write_vocabularies({name: of_column.vocabulary for name, of_column in texts.items()})
 
 
 def _tell_data(splits: Splits, log: Log) -> None:

@@ -18,7 +18,6 @@ from dlcli.runs.checks import SimpleModel, SimpleModels
 from dlcli.runtime.helper_process import submit
 from dlcli.score.baseline import fit_targets, model_rows
 from dlcli.score.outcome import read_outcome
-from dlcli.score.text_rows import has_texts
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks.simple_models import SimpleExamples, quick_answers
 
@@ -54,7 +53,7 @@ def simple_models(experiment: Experiment, splits: Splits, run: RunFolder) -> Sim
 
 def _answers(experiment: Experiment, splits: Splits, train: Any, targets: Array, scored_rows: Any) -> list[tuple[str, Array]]:
     """Returns the name and the scores of each simple model, which the helper process fits if there is one."""
-    texts = has_texts(splits.train.inputs)
+    texts = bool(splits.train.inputs.text_columns)
     examples = SimpleExamples(train, fit_targets(targets, splits.task), scored_rows, splits.classes, are_texts=texts)
     return submit(quick_answers, splits.task.output, experiment.seed, examples).result()
 

@@ -1,5 +1,7 @@
 """How texts become tokens."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -40,10 +42,13 @@ class TextSettings(Spec):
         default=None, description="Also tokens of up to so many neighbouring words; single ones if not set."
     )
 
-    def token_settings(self) -> "TokenSettings":
-        """Returns how texts become tokens; the length is 0 while it is not resolved."""
+    def token_settings(self, vocabularies: Mapping[str, tuple[str, ...]] = MappingProxyType({})) -> "TokenSettings":
+        """Returns how texts become tokens; the length is 0 while it is not resolved.
+
+        `vocabularies` are the tokens of each input of texts by their numbers.
+        """
         from dlcli.runtime.tokens import TokenSettings
 
         length = 0 if self.max_length == "auto" else self.max_length
         standardize = None if self.standardize == "none" else self.standardize
-        return TokenSettings(self.max_tokens, length, standardize, self.split, self.ngrams)
+        return TokenSettings(self.max_tokens, length, standardize, self.split, self.ngrams, vocabularies)

@@ -19,9 +19,13 @@ class EmbeddingSpec(Spec):
     kind: str
 
     @property
-    def channels(self) -> int | None:
-        """The size of the vectors; None if a file decides it."""
-        return None
+    def channels(self) -> int:
+        """The size of the vectors.
+
+        Raises:
+            DataError: its file cannot be read.
+        """
+        raise NotImplementedError
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields what is wrong with its files, as (field, message)."""
@@ -35,7 +39,7 @@ class EmbeddingSpec(Spec):
         """
         return []
 
-    def apply(self, tokens: Any, vocabulary: list[str], name: str) -> Any:
+    def apply(self, tokens: Any, vocabulary: Sequence[str], name: str) -> Any:
         """Returns vectors `(batch, steps, channels)` of tokens.
 
         Args:
@@ -57,7 +61,7 @@ class TrainedEmbedding(EmbeddingSpec):
         """The size of the vectors."""
         return self.output_dim
 
-    def apply(self, tokens: Any, vocabulary: list[str], name: str) -> Any:
+    def apply(self, tokens: Any, vocabulary: Sequence[str], name: str) -> Any:
         """Returns learned vectors."""
         import keras
 
@@ -78,6 +82,13 @@ class PretrainedEmbedding(EmbeddingSpec):
         default=0.1, description="Standard deviation of the values after scaling; `null`: the values of the file."
     )
 
+    @property
+    def channels(self) -> int:
+        """The size of the vectors in the file."""
+        from dlcli.runtime.vectors import vector_size
+
+        return vector_size(self.path)
+
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields a missing file."""
         if not Path(self.path).is_file():
@@ -92,7 +103,7 @@ class PretrainedEmbedding(EmbeddingSpec):
         without = f"; the most frequent without: {listed(missing[:_SHOWN])}" if missing else ""
         return [f"vectors: {count - len(missing):,} of {count:,} tokens have a vector in {self.path}{without}"]
 
-    def apply(self, tokens: Any, vocabulary: list[str], name: str) -> Any:
+    def apply(self, tokens: Any, vocabulary: Sequence[str], name: str) -> Any:
         """Returns the vectors of the file, as initial values if they are trained."""
         import keras
 

@@ -107,8 +107,7 @@ class SequenceModel(ModelSpec):
 
     def check_texts(self, max_length: int) -> None:
         """Raises ShapeError if a layer cannot take texts of so many tokens, such as a window that is longer than they are."""
-        if self.embedding.channels is not None:
-            chain_shape(list(self.layers), (max_length, self.embedding.channels), ("layers",))
+        chain_shape(list(self.layers), (max_length, self.embedding.channels), ("layers",))
 
     def of_columns(self, columns: "EncodedColumns", rows: Any) -> Any:
         """Returns the output for a table with columns of texts."""
@@ -127,7 +126,7 @@ class SequenceModel(ModelSpec):
         tensor = outputs[0] if len(outputs) == 1 else keras.layers.Concatenate(name="columns_")(outputs)
         return chain(list(self.head), tensor)
 
-    def _of_text(self, tokens: Any, vocabulary: list[str], name: str) -> Any:
+    def _of_text(self, tokens: Any, vocabulary: Sequence[str], name: str) -> Any:
         """Returns the output of `layers` for numbers of tokens int32 `(batch, steps)`."""
         import keras
 

@@ -277,6 +277,13 @@ class Csv(SourceSpec):
             if name in self.dates and name not in self.numeric:
                 yield "categorical", f"`{name}` is listed as a date too"
 
+    def _text_faults(self, header: list[str]) -> Iterator[tuple[str, str]]:
+        """Yields columns of texts that are no inputs."""
+        inputs = set(self.feature_names(header)) - set(self.named(list(self.dates), header))
+        for name, column in zip(self.text, self.named(self.text, header), strict=True):
+            if column in header and column not in inputs:
+                yield "text", f"`{name}` is no input: it is the target, dropped, a date, or not in `features`"
+
     def _header_faults(self, key: str, header: list[str]) -> Iterator[tuple[str, str]]:
         named = {"target": self.targets, "features": [] if self.features == "all" else list(self.features)}
         if key == "path":
@@ -290,6 +297,7 @@ class Csv(SourceSpec):
                     yield place, f"the file has no column `{name}`{_nearest(name, header, auto=self.separator == 'auto')}"
         if key == "path":
             yield from self._feature_faults(header)
+            yield from self._text_faults(header)
 
     def _doubled(self, key: str, header: list[str]) -> Iterator[tuple[str, str]]:
         """Yields the columns that are used and appear twice in a header."""

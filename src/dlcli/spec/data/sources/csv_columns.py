@@ -211,9 +211,10 @@ def _ignored(source: Csv, table: Table) -> dict[str, str]:
     if source.revision == 1 or source.features != "all":
         return {}
     mentioned = {*source.named(source.drop, table.names), *source.named(source.targets, table.names)}
+    mentioned |= source.kinds_set(table.names).keys()
     reasons: dict[str, str] = {}
     for place, name in enumerate(table.names):
-        if not name.startswith("Unnamed: ") or name in mentioned or name in source.categorical:
+        if not name.startswith("Unnamed: ") or name in mentioned:
             continue
         cells = table.cells[place].tolist()
         if all(cell is None for cell in cells):

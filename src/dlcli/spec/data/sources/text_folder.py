@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -197,9 +198,9 @@ class _Reader:
         if not self._lines:
             yield name, text
             return
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(StringIO(text, newline=None), start=1):  # other separators do not end a line
             if line.strip():
-                yield f"{name}:{number}", line
+                yield f"{name}:{number}", line.rstrip("\n")
             else:
                 self._empty_lines += 1
 
@@ -236,7 +237,7 @@ def read_text(path: str, encodings: Sequence[str] = ("utf-8",)) -> tuple[str, st
     try:
         content.decode(encodings[0])
     except UnicodeDecodeError as error:
-        remedy = "; set `data.source.encoding: [utf-8, latin-1]`, or convert it" if list(encodings) == ["utf-8"] else ""
+        remedy = "; set `data.source.encoding: [utf-8, cp1252, latin-1]`, or convert it" if list(encodings) == ["utf-8"] else ""
         raise DataError(f"{path}: not {' or '.join(encodings)} at byte {error.start}{remedy}") from None
     raise AssertionError("the first encoding cannot decode the file")
 

@@ -16,6 +16,17 @@ def zeroed(tensor: Any, mask: Any) -> Any:
     return keras.ops.where(keras.ops.expand_dims(mask, -1), tensor, keras.ops.zeros_like(tensor))
 
 
+def with_first_step(tensor: Any, mask: Any) -> tuple[Any, Any]:
+    """Returns sequences and a mask whose first step is always valid; it is 0 for a text without tokens.
+
+    The kernels of recurrent layers on GPUs (cuDNN) refuse a sequence without a valid step, with an error in the middle of a
+    training (Keras 3.15, github.com/keras-team/keras `src/backend/tensorflow/rnn.py`, `_assert_valid_mask`).
+    """
+    import keras
+
+    return zeroed(tensor, mask), keras.ops.concatenate([keras.ops.ones_like(mask[:, :1]), mask[:, 1:]], axis=1)
+
+
 def mask_of_windows(mask: Any, reach: int, stride: int, padding: str) -> Any:
     """Returns the mask after a window that covers `reach` steps is slid over a sequence.
 

@@ -8,6 +8,7 @@ from dlcli.spec.base import Count, Fraction, OneOf, Shape
 from dlcli.spec.model.activations import Elementwise
 from dlcli.spec.model.layers.base import LayerSpec
 from dlcli.spec.model.layers.dense import GLOROT, ZEROS
+from dlcli.spec.model.layers.padding import with_first_step
 from dlcli.spec.model.parameters import Initializer, NamedInitializer, Regularizer
 
 ORTHOGONAL = NamedInitializer.model_construct(kind="orthogonal")
@@ -40,7 +41,7 @@ class Recurrent(LayerSpec):
 
     def apply_masked(self, tensor: Any, mask: Any) -> tuple[Any, Any]:
         """Returns the last output, or those of all steps."""
-        return self.build()(tensor, mask=mask), mask if self.return_sequences else None
+        return _read(self.build(), tensor, mask), mask if self.return_sequences else None
 
     def transformed(self, shape: Shape) -> Shape:
         """One vector, or one for each step."""
@@ -77,6 +78,12 @@ class GRU(Recurrent):
     recurrent_activation: Elementwise = Field(default="sigmoid", description="Activation of the gates.")
 
 
+def _read(layer: Any, tensor: Any, mask: Any) -> Any:
+    """Returns the output of a recurrent layer for padded sequences."""
+    steps, valid = with_first_step(tensor, mask)
+    return layer(steps, mask=valid)
+
+
 _DIRECTIONS = {"concat": 2, "sum": 1, "mul": 1, "ave": 1}
 
 
@@ -96,7 +103,7 @@ class Bidirectional(LayerSpec):
 
     def apply_masked(self, tensor: Any, mask: Any) -> tuple[Any, Any]:
         """Returns the joined outputs; both directions skip the padding."""
-        return self._built()(tensor, mask=mask), mask if self.layer.return_sequences else None
+        return _read(self._built(), tensor, mask), mask if self.layer.return_sequences else None
 
     def _built(self) -> Any:
         import keras

@@ -52,8 +52,6 @@ class TextColumn(ColumnKind):
 
         assert encoding.text is not None
         ops = import_keras().ops
-        tokens = [
-            tokenizer(values, encoding.text, name=f"{tensor.name}_tokens")(tensor)
-            for tensor, values in zip(tensors, columns, strict=True)
-        ]
+        vocabularies = encoding.text.vocabularies
+        tokens = [tokenizer(vocabularies[tensor.name], encoding.text)(tensor) for tensor in tensors]
         return [ops.cast(numbers, "float32") for numbers in tokens]
