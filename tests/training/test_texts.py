@@ -12,7 +12,7 @@ from cli.killing import assert_same_bits
 from conftest import run_plain
 from trainings import losses, trained, write_spec
 
-from dlcli.errors import DataError, SpecError
+from dlcli.errors import DataError, RunFailed, SpecError
 from dlcli.runs import RunFolder
 from dlcli.runtime.keras_file import load_keras_file
 from dlcli.score.outcome import read_outcome
@@ -157,3 +157,33 @@ def test_texts_without_a_token_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match="column `text`: no training text has a token"):
         trained(path)
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_fine_tuning_keeps_the_vocabulary_of_the_run(run: RunFolder, tmp_path: Path) -> None:
+    rows = [f"new {word} words,a film,3,here,{int(word in GOOD)}" for word in (*GOOD, *BAD) for _ in range(8)]
+    (tmp_path / "more.csv").write_text("title,body,stars,place,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    source = f"{{kind: csv, path: {tmp_path / 'more.csv'}, target: label, text: [title, body]}}"
+    path = write_spec(
+        tmp_path, source, task="binary", model=MODEL % LSTM, data="batch_size: 16",
+        training=f"epochs: 1, initial_weights: {run.path}",
+    )  # fmt: skip
+    tuned = trained(path)
+    assert tuned.vocabularies() == run.vocabularies()
+    assert "new" not in tuned.vocabularies()["title"]
+    with pytest.raises(DataError, match=r"data\.text: .* split its texts in another way"):
+        trained(path, ["data.text.split=character"])
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_texts_are_padded_to_the_longest_window_and_a_shorter_length_is_refused(table: Path) -> None:
+    wide = "{kind: conv1d, filters: 2, kernel_size: 7}, global_max_pooling1d"
+    path = spec(table, wide, name="wide", text="[title]", training="epochs: 1")
+    assert trained(path).experiment().data.text.max_length == 7
+    with pytest.raises(RunFailed, match=r"model\.layers\.0.*a text has 5 tokens; `data\.text\.max_length` sets it"):
+        trained(path, ["data.text.max_length=5"])
+
+
+def test_columns_of_texts_that_are_no_inputs_are_refused(table: Path) -> None:
+    with pytest.raises(SpecError, match=r"data\.source\.text: `label` is no input"):
+        load(spec(table, "flatten", name="w4", text="[title, label]"))
