@@ -27,11 +27,13 @@ class ModelInputs:
         kind: images, arrays of numbers, or columns.
         shape: the shape of one example, for images and arrays.
         layout: which columns each input takes; None for other inputs.
+        is_padded: whether series may end early, with NaN after their ends.
     """
 
     kind: Kind
     shape: tuple[int, ...] = ()
     layout: InputLayout | None = None
+    is_padded: bool = False
 
     @property
     def columns(self) -> Mapping[str, ColumnKind] | None:
@@ -55,7 +57,8 @@ def inputs_of_model(model: Any, run: RunFolder) -> ModelInputs:
     shape = tuple(model.input_shape[1:])
     if not all(isinstance(side, int) for side in shape):
         raise DamagedFile(f"{run.model_path}: takes inputs of shape {model.input_shape}, which is not fixed")
-    return ModelInputs("images" if len(shape) == 3 and model.input.name == IMAGE_ENTRY else "arrays", shape)
+    kind: Kind = "images" if len(shape) == 3 and model.input.name == IMAGE_ENTRY else "arrays"
+    return ModelInputs(kind, shape, is_padded=bool(run.data().get("is_padded")))
 
 
 def _layout_of_model(model: Any, run: RunFolder) -> InputLayout:

@@ -174,7 +174,9 @@ def fitting_text(experiment: Experiment, splits: Splits) -> TextSettings:
 
 
 def _refuse_unfit_data(model: ModelSpec, splits: Splits) -> None:
-    """Raises RunFailed if the backbone takes other examples than those of the data."""
+    """Raises RunFailed if the model takes other examples than those of the data."""
+    if splits.train.inputs.is_padded and not model.reads_padding:
+        raise RunFailed(f"model.kind: `{model.kind}` does not take series of different lengths; use `sequence`")
     expected = model.example_shape()
     if model.takes_images is not None and (splits.shape is None or model.takes_images != splits.is_image):
         examples = "images" if splits.is_image else "rows of numbers"

@@ -118,6 +118,7 @@ class Splits(SplitExamples):
             "counts": self.counts(),
             **self.target_facts(),
             "shape": list(self.shape) if self.shape else None,
+            **({"is_padded": True} if self.train.inputs.is_padded else {}),
             "columns": list(self.train.inputs.columns) or None,
             **({"column_kinds": kinds} if (kinds := unusual_kinds(self.train.inputs.column_kinds)) else {}),
             **({"shared_inputs": {name: list(columns) for name, columns in shared.items()}} if shared else {}),

@@ -157,7 +157,8 @@ def build_model(
     if inputs.columns:
         return _build_for_columns(experiment, splits, scale, revision)
     entry = keras.Input(splits.shape, name=entry_name(inputs.kind))
-    features = experiment.model.apply(_scaled(entry, experiment.data.normalize, inputs))
+    scaled = _scaled(entry, experiment.data.normalize, inputs)
+    features = experiment.model.apply_padded(scaled) if inputs.is_padded else experiment.model.apply(scaled)
     output = _output(experiment, splits.shape or (), splits.outputs, features, scale)
     # Keras models of single tensors, not of lists: a model of a list would expect a list and warn about a plain array.
     whole = keras.Model(entry, output, name=model_name(experiment))

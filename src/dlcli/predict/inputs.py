@@ -29,6 +29,7 @@ from dlcli.runtime.columns import InputLayout
 from dlcli.runtime.image_reader import UnreadableImage, read_picture
 from dlcli.runtime.images import fit_arrays, fit_deep_arrays, incomplete_words, settings_of
 from dlcli.runtime.inputs import Inputs, Kind, TableColumns, array_inputs
+from dlcli.runtime.series import is_incomplete, is_not_finite, padded
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources.csv import Csv
 from dlcli.spec.data.sources.csv_rows import file_columns, ignored_columns, read_rows, row_settings
@@ -38,9 +39,10 @@ from dlcli.spec.data.sources.npz import Npz, as_inputs
 from dlcli.spec.data.sources.table.contents import row_notes
 from dlcli.spec.data.sources.table.files import ENDINGS as TABLES
 from dlcli.spec.data.sources.table.reader import OpenTable, open_stream, open_table
+from dlcli.spec.data.sources.ts_file import read_series
 from dlcli.spec.experiment import Experiment
 
-_ENDINGS: dict[Kind, tuple[str, ...]] = {"images": EXTENSIONS, "columns": TABLES, "arrays": (".npz", ".npy")}
+_ENDINGS: dict[Kind, tuple[str, ...]] = {"images": EXTENSIONS, "columns": TABLES, "arrays": (".npz", ".npy", ".ts")}
 _NUMPY = (".npz", ".npy")
 STDIN = "-"
 
@@ -105,7 +107,7 @@ def _refuse_other_kind(path: str, kind: Kind) -> None:
         accepted = {
             "images": "images",
             "columns": "tables with the columns it was trained on (.csv, .parquet, ...)",
-            "arrays": "NumPy files",
+            "arrays": "NumPy files, or series in .ts files",
         }
         raise UsageError(f"{path}: this run's model takes {accepted[kind]}")
 
@@ -257,8 +259,11 @@ def _open_table(path: str, source: Csv, columns: Iterable[str], size: int) -> It
 
 
 def _of_array(path: str, name: str, model_inputs: ModelInputs, image: ImageSettings, size: int, skip: Skip) -> Iterator[Batch]:
-    """Yields the examples of a NumPy file, read in slices."""
+    """Yields the examples of a NumPy file, read in slices, or those of a `.ts` file."""
     try:
+        if path.lower().endswith(".ts"):
+            yield from _of_ts(path, model_inputs, size, skip)
+            return
         for start, raw in _slices(path, name, size):
             names = [f"{path}:{start + place}" for place in range(len(raw))]
             yield from array_batch(names, raw, model_inputs, image, skip)
@@ -268,6 +273,16 @@ def _of_array(path: str, name: str, model_inputs: ModelInputs, image: ImageSetti
         skip(path, getattr(error, "strerror", None) or str(error))
     except (MemoryError, OverflowError):
         skip(path, "is larger than the memory")
+
+
+def _of_ts(path: str, model_inputs: ModelInputs, size: int, skip: Skip) -> Iterator[Batch]:
+    """Yields the series of a `.ts` file; their labels are ignored."""
+    series, _ = read_series(path)
+    for start in range(0, len(series), size):
+        batch = series[start : start + size]
+        names = [f"{path}:{start + place}" for place in range(len(batch))]
+        values = padded(batch, max(len(values) for values in batch))
+        yield from array_batch(names, values, model_inputs, ImageSettings(), skip)
 
 
 def array_batch(names: list[str], raw: Array, model_inputs: ModelInputs, image: ImageSettings, skip: Skip) -> Iterator[Batch]:
@@ -284,11 +299,11 @@ def array_batch(names: list[str], raw: Array, model_inputs: ModelInputs, image: 
         DataError: they have another shape or type than the model takes.
     """
     inputs = _as_model_inputs(raw, model_inputs, image)
-    is_finite = np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
-    for place in np.flatnonzero(~is_finite):
+    is_wrong = is_incomplete(inputs) if model_inputs.is_padded else is_not_finite(inputs)
+    for place in np.flatnonzero(is_wrong):
         skip(names[place], "holds NaN or infinite values")
-    if is_finite.any():
-        yield Batch([names[place] for place in np.flatnonzero(is_finite)], array_inputs(inputs[is_finite]))
+    if not is_wrong.all():
+        yield Batch([names[place] for place in np.flatnonzero(~is_wrong)], array_inputs(inputs[~is_wrong]))
 
 
 def _as_model_inputs(raw: Array, model_inputs: ModelInputs, image: ImageSettings) -> Array:
@@ -306,6 +321,8 @@ def _as_model_inputs(raw: Array, model_inputs: ModelInputs, image: ImageSettings
         inputs = fit_arrays(inputs, _settings(image, model_inputs.shape))
     elif inputs.dtype == "uint8":
         raise DataError(f"contains uint8 images of shape {raw.shape[1:]}; the model was trained on another numeric type")
+    if model_inputs.is_padded and inputs.ndim == 3 and inputs.shape[2] == model_inputs.shape[1]:
+        return padded(list(inputs), model_inputs.shape[0])
     if inputs.shape[1:] != model_inputs.shape:
         raise DataError(f"holds examples of shape {inputs.shape[1:]}; the model takes {model_inputs.shape}")
     return inputs

@@ -91,6 +91,11 @@ class Inputs(ABC):
         """The type of the values; empty for columns of several types."""
         return ""
 
+    @property
+    def is_padded(self) -> bool:
+        """Whether some examples are series that end early: the steps after their ends are NaN."""
+        return False
+
     @abstractmethod
     def take(self, places: Array) -> Self:
         """Returns the inputs of the examples at the given places."""

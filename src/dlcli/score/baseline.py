@@ -21,6 +21,7 @@ from dlcli.runs.reporter import Log
 from dlcli.runs.scored_splits import title_of
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.inputs import Inputs
+from dlcli.runtime.series import filled_series
 from dlcli.score.encoded_columns import encoded_columns
 from dlcli.score.intervals import clustered, group_notes, metric_estimate
 from dlcli.score.text_rows import text_rows
@@ -110,6 +111,8 @@ def model_rows(experiment: Experiment, train: Examples, scored: Examples, places
     if first.columns:
         rows, scored_rows = encoded_columns(first, first.take(places), second)
         return rows, scored_rows
+    if first.is_padded:
+        return filled_series(first, first.take(places)), filled_series(first, second)
     return _flat(train.take(places)), _flat(scored)
 
 

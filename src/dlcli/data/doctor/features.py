@@ -7,6 +7,7 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.data.doctor.check import Progress, Subject
 from dlcli.runtime.inputs import Inputs
+from dlcli.runtime.series import filled_series
 from dlcli.upstream.sklearn import import_sklearn
 
 CELLS, DIRECTIONS, SIDE = 4, 8, 32
@@ -26,6 +27,8 @@ def simple_features(subject: Subject, progress: Progress) -> Array:
     if subject.has_rows:
         return _of_rows(subject)
     inputs = [examples.inputs for examples in subject.splits.distinct.values()]
+    if inputs[0].is_padded:
+        return np.concatenate([filled_series(inputs[0], part) for part in inputs])
     total, blocks = sum(map(len, inputs)), list[Array]()
     for part in inputs:
         for start in range(0, len(part), _BLOCK):

@@ -42,6 +42,8 @@ class ModelSpec(Spec):
     """Whether its own training step minimises the loss that its learner was compiled with, which may weight classes."""
     reads_texts: ClassVar[bool] = False
     """Whether its examples may have columns of texts: it reads them as tokens (`of_columns`), or its members do."""
+    reads_padding: ClassVar[bool] = False
+    """Whether its examples may be series of different lengths (`apply_padded`), or its members take them."""
     is_trained: ClassVar[bool] = True
     """Whether it is trained; otherwise it is built from trained models, and `training.epochs` must be 0."""
     columns: ClassVar[tuple[str, ...]] = ()
@@ -207,6 +209,10 @@ class ModelSpec(Spec):
     def apply(self, tensor: Any) -> Any:
         """Returns the output of the layers before the output layer for a Keras tensor of one batch."""
         return chain([layer for layer, _ in self.stack(tuple(tensor.shape[1:]))], tensor)
+
+    def apply_padded(self, tensor: Any) -> Any:
+        """Returns the same for series `(batch, steps, channels)` whose steps after the end are NaN, if it `reads_padding`."""
+        raise NotImplementedError
 
 
 def stack_shape(stack: list[tuple[LayerSpec, tuple[str | int, ...]]], shape: Shape) -> Shape:

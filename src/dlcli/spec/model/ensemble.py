@@ -34,6 +34,7 @@ class Ensemble(ModelSpec):
     )
     is_trained: ClassVar[bool] = False
     reads_texts: ClassVar[bool] = True
+    reads_padding: ClassVar[bool] = True
     unsupported: ClassVar[Mapping[Feature, str]] = dict.fromkeys(
         ("finetune", "lr-find", "several devices", "use_ema", "reduce_lr_on_plateau"), f"{_COMBINED} and is not trained itself"
     )

@@ -10,6 +10,7 @@ from dlcli.spec.model.base import Change, ModelSpec, chain_or_none
 from dlcli.spec.model.embeddings import Embedding, TrainedEmbedding
 from dlcli.spec.model.layers import Layer, LayerSpec
 from dlcli.spec.model.layers.composite import chain, chain_shape, masked_chain
+from dlcli.spec.model.layers.padding import zeroed
 from dlcli.spec.model.layers.pooling import GlobalMaxPooling1D
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ _CONVOLUTIONS = [
     for width in (3, 4, 5)
 ]
 _ENCODER = {"kind": "transformer_encoder", "intermediate_dim": 128, "num_heads": 4, "dropout": 0.1, "normalize_first": True}
+_OF_SERIES = [
+    {"kind": "conv1d", "filters": filters, "kernel_size": width, "padding": "same", "activation": "relu"}
+    for filters, width in ((64, 8), (128, 5), (64, 3))
+]
 NETWORKS: dict[str, list[Any]] = {
     "kim_cnn": [{"kind": "branches", "branches": _CONVOLUTIONS}, {"kind": "dropout", "rate": 0.5}],
     "bilstm": [{"kind": "bidirectional", "layer": {"kind": "lstm", "units": 64}}, {"kind": "dropout", "rate": 0.5}],
@@ -31,9 +36,12 @@ NETWORKS: dict[str, list[Any]] = {
         "global_average_pooling1d",
         {"kind": "dropout", "rate": 0.3},
     ],
+    "fcn": [*_OF_SERIES, "global_average_pooling1d"],
 }
-"""The layers of networks that have a name: of Kim (2014), a bidirectional LSTM, and a small pre-norm Transformer."""
-Network = Literal["kim_cnn", "bilstm", "transformer"]
+"""The layers of networks that have a name: of Kim (2014), a bidirectional LSTM, a small pre-norm Transformer, and the fully
+convolutional network of Wang et al. (2017) with half the filters and without batch normalization, whose statistics are far
+off after the few steps of an epoch on 50 series."""
+Network = Literal["kim_cnn", "bilstm", "transformer", "fcn"]
 
 
 def _written_out(value: Any) -> Any:
@@ -54,11 +62,12 @@ class SequenceModel(ModelSpec):
     """
 
     reads_texts: ClassVar[bool] = True
+    reads_padding: ClassVar[bool] = True
     kind: Literal["sequence"]
     embedding: Embedding = Field(default=TrainedEmbedding(kind="trained"), description="Vectors of the tokens of texts.")
     layers: SequenceLayers = Field(
         description="The layers of each column of texts, or of the series; or a network by its name: `kim_cnn`, `bilstm`,"
-        " `transformer`."
+        " `transformer`, `fcn`."
     )
     head: list[Layer] = Field(default=[], description="Layers after the columns are joined.")
 
@@ -132,7 +141,17 @@ class SequenceModel(ModelSpec):
 
         from dlcli.runtime.tokens import PADDING
 
-        mask = keras.ops.not_equal(tokens, PADDING)
         vectors = self.embedding.apply(tokens, vocabulary, f"{name}_embedding")
-        tensor, mask = masked_chain(list(self.layers), vectors, mask)
+        return self._without_steps(vectors, keras.ops.not_equal(tokens, PADDING))
+
+    def apply_padded(self, tensor: Any) -> Any:
+        """Returns the output for series `(batch, steps, channels)` whose steps after the end are NaN."""
+        import keras
+
+        mask = keras.ops.logical_not(keras.ops.any(keras.ops.isnan(tensor), axis=-1))
+        return chain(list(self.head), self._without_steps(zeroed(tensor, mask), mask))
+
+    def _without_steps(self, tensor: Any, mask: Any) -> Any:
+        """Returns the output of `layers` for padded sequences, with its steps reduced to their largest values."""
+        tensor, mask = masked_chain(list(self.layers), tensor, mask)
         return tensor if mask is None else GlobalMaxPooling1D(kind="global_max_pooling1d").apply_masked(tensor, mask)[0]

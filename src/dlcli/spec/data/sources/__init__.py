@@ -22,6 +22,7 @@ _PLACES = {
     "parquet": f"{__name__}.parquet:Parquet",
     "huggingface": f"{__name__}.huggingface:Huggingface",
     "npz": f"{__name__}.npz:Npz",
+    "ts": f"{__name__}.ts:Ts",
 }
 """Each kind's module and class, in the order of the reference. A check of a spec imports the one that it uses."""
 Source = Annotated[SourceSpec, OneOf("Source", places=_PLACES)]

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 class Npz(SourceSpec):
     """Arrays in a NumPy `.npz` file: rows `(n, features)`, series `(n, steps, channels)`, images `(n, h, w[, c])` uint8.
 
-    A three-dimensional uint8 array is read as grey images. Other parts are arrays of the same name with another part's in it:
-    `x_val` and `x_test` beside `x` or `x_train`, `test_images` beside `train_images`.
+    Series that end early are padded with NaN in all channels. A three-dimensional uint8 array is read as grey images. Other
+    parts are arrays of the same name with another part's in it: `x_val` and `x_test` beside `x` or `x_train`, `test_images`
+    beside `train_images`.
     """
 
     kind: Literal["npz"]
@@ -258,7 +259,7 @@ class Npz(SourceSpec):
                     self._check_fit(parts["train"], parts[part], names)
         except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{self.path}: {error}") from None
-        return Opened(parts, classes or (), tuple(notes))
+        return Opened(with_padding(parts), classes or (), tuple(notes))
 
     def _part(
         self, archive: Any, names: tuple[str, ...], part: str, request: Request, classes: tuple[str, ...] | None
@@ -269,11 +270,11 @@ class Npz(SourceSpec):
         if not raw.ndim or not values.ndim or len(raw) != len(values):
             shapes = f"`{features}` has shape {raw.shape}, but `{names[-1]}` {values.shape}"
             raise DataError(f"{self.path}: {shapes}; both need one row per example")
-        inputs = self._inputs(raw, features, request)
+        inputs = array_inputs(self._inputs(raw, features, request))
         if self.target is None:
-            return Examples(array_inputs(inputs), no_labels(len(inputs)), row_ids(part, len(inputs))), ()
+            return Examples(inputs, no_labels(len(inputs)), row_ids(part, len(inputs))), ()
         targets, labels = labels_of(values, request.task, classes, self.path)
-        return Examples(array_inputs(inputs), targets, row_ids(part, len(inputs))), labels or self._target_names(targets)
+        return Examples(inputs, targets, row_ids(part, len(inputs))), labels or self._target_names(targets)
 
     def _check_fit(self, train: Examples, other: Examples, names: tuple[str, ...]) -> None:
         """Refuses a split whose inputs or targets have another shape than the training split's.
@@ -295,8 +296,6 @@ class Npz(SourceSpec):
             )
 
     def _inputs(self, raw: Array, name: str, request: Request) -> Array:
-        import numpy as np
-
         from dlcli.runtime.images import fit_arrays
 
         inputs = as_inputs(raw, f"{self.path}: `{name}`")
@@ -304,8 +303,7 @@ class Npz(SourceSpec):
             raise DataError(f"{self.path}: {_channels_first(name, raw.shape)}")
         if inputs.dtype == "uint8" and inputs.shape[3] in (1, 3):
             return fit_arrays(inputs, request.image)
-        if inputs.dtype != "uint8" and not np.isfinite(inputs).all():
-            count = int((~np.isfinite(inputs)).reshape(len(inputs), -1).any(axis=1).sum())
+        if inputs.dtype != "uint8" and (count := int(_is_incomplete(inputs).sum())):
             raise DataError(f"{self.path}: {_without_values(name, count)}; only CSV tables may have missing values")
         return inputs
 
@@ -374,6 +372,26 @@ def _channels_first(name: str, shape: tuple[int, ...]) -> str:
     return f"`{name}` has shape {shape} with the channels first; save it with the channels last: np.moveaxis({name}, 1, -1)"
 
 
+def _is_incomplete(inputs: Array) -> Array:
+    """Returns which examples hold NaN or infinite values; NaN in all channels at the end of a series is padding."""
+    from dlcli.runtime.series import is_incomplete, is_not_finite
+
+    return is_incomplete(inputs) if inputs.ndim == 3 else is_not_finite(inputs)
+
+
+def with_padding(parts: dict[str, Examples]) -> dict[str, Examples]:
+    """Returns the splits with their inputs as series of different lengths, if one of them has padding."""
+    import numpy as np
+
+    from dlcli.runtime.inputs import Arrays
+    from dlcli.runtime.series import Series
+
+    values = {part: examples.inputs.values for part, examples in parts.items() if isinstance(examples.inputs, Arrays)}
+    if not any(array.ndim == 3 and array.dtype == "float32" and np.isnan(array[:, -1]).any() for array in values.values()):
+        return parts
+    return {part: replace(examples, inputs=Series(values[part])) for part, examples in parts.items()}
+
+
 def _without_values(name: str, count: int) -> str:
     rows = f"1 row of `{name}` holds" if count == 1 else f"{count:,} rows of `{name}` hold"
     return f"{rows} NaN or infinite values"
@@ -386,6 +404,8 @@ def hints(inputs: Array, name: str) -> Iterator[str]:
     shape = inputs.shape[1:]
     grey = len(shape) == 2 and min(shape) > 4 and shape[0] == shape[1]
     if inputs.dtype != "float32" or not (grey or (len(shape) == 3 and shape[2] in (1, 3))):
+        return
+    if np.isnan(inputs).any():  # series of different lengths
         return
     low, high, whole = float(inputs.min()), float(inputs.max()), bool((inputs == np.round(inputs)).all())
     if low < 0 or high <= 0 or (high > 1 and not whole):

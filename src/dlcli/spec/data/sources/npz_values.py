@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from array import array
 from dataclasses import dataclass
-from math import isfinite, prod
+from math import isfinite, isnan, prod
 from typing import IO
 
 _LONGEST_HEADER = 10_000
@@ -88,13 +88,27 @@ def _header(file: IO[bytes]) -> ArrayHeader:
 
 
 def rows_without_values(path: str, name: str) -> int:
-    """Returns how many rows of an array hold NaN or infinite values; 0 for an array that is too large to read here."""
+    """Returns how many rows of an array hold NaN or infinite values; 0 for an array that is too large to read here.
+
+    NaN in all channels of the last steps of a series `(steps, channels)` is padding.
+    """
     header, values = _values(path, name)
     if values is None or values.typecode not in "fd" or isfinite(sum(values)):
         return 0
     wrong = [place for place, value in enumerate(values) if not isfinite(value)]
     width = prod(header.shape[1:])
+    if len(header.shape) == 3 and not header.is_fortran:
+        rows = {place // width for place in wrong}
+        return sum(_is_incomplete(values[row * width : (row + 1) * width], header.shape[2]) for row in rows)
     return len({place % header.shape[0] if header.is_fortran else place // width for place in wrong})
+
+
+def _is_incomplete(row: array[float], channels: int) -> bool:
+    """Whether a series has a value that is NaN or infinite before its end; the steps after it are NaN in all channels."""
+    end = len(row)
+    while end and all(map(isnan, row[end - channels : end])):
+        end -= channels
+    return not end or not all(map(isfinite, row[:end]))
 
 
 def constant_columns(path: str, name: str) -> dict[int, float]:
