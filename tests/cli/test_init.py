@@ -193,7 +193,7 @@ def test_a_file_of_weights_says_its_backbone(here: Path) -> None:
 
 def test_options_that_do_not_fit_a_folder_are_refused(here: Path) -> None:
     photos(here / "photos", ("a1", "b2", "c3"))
-    assert "--target: photos is a folder of images" in refused("--data", "photos", "--target", "price")
+    assert "--target: photos is a folder, whose classes are its folders" in refused("--data", "photos", "--target", "price")
     assert "--task: regression does not fit photos (3 class folders" in refused("--data", "photos", "--task", "regression")
     (here / "tables").mkdir()
     (here / "tables" / "rows.csv").write_text(PEOPLE)
@@ -312,3 +312,32 @@ def test_names_of_image_files_and_words_for_gaps_are_reported(here: Path) -> Non
     Path("gaps.csv").write_text("x,y\n" + "".join(f"{row if row % 9 else '<1'},{'ab'[row % 2]}\n" for row in range(40)))
     assert written("--data", "gaps.csv", "--target", "y")["data"]["source"]["missing"] == ["<1"]
     assert "'<1' is read as a missing value in x" in Path("gaps_mlp.yaml").read_text()
+
+
+def test_texts_and_series_begin_with_a_sequence_model(here: Path) -> None:
+    rows = "".join(f'{row},"{row} reasons to see this long and winding film","Ann B, {row}",{row % 2}\n' for row in range(60))
+    (here / "films.csv").write_text("id,review,author,label\n" + rows)
+    (here / "dishes.csv").write_text(
+        "review,label\n" + "".join(f"味道还可以{chr(0x4E00 + row)},{row % 2}\n" for row in range(60))
+    )
+    for name in ("sport/1", "sport/2", "arts/1"):
+        (here / "news" / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / "news" / f"{name}.txt").write_text("a text")
+    for part in ("TRAIN", "TEST"):
+        (here / f"Moves_{part}.ts").write_text("@classLabel true up down\n@data\n1,2,3:up\n3,2,1:down\n")
+    np.savez(here / "waves.npz", x=np.zeros((8, 30, 2), "float32"), y=np.arange(8) % 2)
+    for arguments, source, model in (
+        (("films.csv", "--target", "label"), {"text": ["review"], "drop": ["id", "author"]}, "kim_cnn"),
+        (("dishes.csv", "--target", "label"), {"text": ["review"]}, "kim_cnn"),
+        (("news",), {"kind": "text_folder"}, "kim_cnn"),
+        (("Moves_TRAIN.ts",), {"kind": "ts", "path": "Moves_TRAIN.ts", "test": "Moves_TEST.ts"}, "fcn"),
+        (("waves.npz",), {"kind": "npz"}, "fcn"),
+    ):
+        assert init("--data", *arguments).exit_code == 0
+        path = max(here.glob("*.yaml"), key=lambda file: file.stat().st_mtime_ns)
+        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert spec["model"] == {"kind": "sequence", "layers": model}
+        assert spec["data"]["source"].items() >= source.items()
+        assert spec["data"].get("text") == ({"split": "character"} if arguments[0] == "dishes.csv" else None)
+        assert load(path)
+    assert "omit --model" in refused("--data", "news", "--model", "cnn", "--name", "other")

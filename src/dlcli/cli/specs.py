@@ -198,11 +198,13 @@ def init(
     data: Annotated[
         str | None,
         typer.Option(
-            help="A folder of images, a table (.csv, .tsv, .parquet, .xlsx), an .npz file, or the name of a dataset (digits)."
+            help="A folder of images or texts, a table (.csv, .parquet, .xlsx, ...), an .npz or .ts file, or a set (digits)."
         ),
     ] = None,
     task: Annotated[str | None, typer.Option(help=f"Task: {', '.join(TASKS)}.", autocompletion=_complete_task)] = None,
-    model: Annotated[str | None, typer.Option(help="Model: transfer, cnn, mlp, or a backbone such as mobilenet_v2.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model: transfer, cnn, mlp, sequence, or a backbone such as mobilenet_v2.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the spec and of the folder of its runs.")] = None,
     target: Annotated[
         list[str] | None, typer.Option(help="Column or array with the label; repeat the option for several columns.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dlcli.cli.scaffold.plan import DataPlan, Pictures
 from dlcli.cli.scaffold.questions import Questions, refuse_unknown
+from dlcli.cli.scaffold.sequences import SERIES
 from dlcli.errors import UsageError
 from dlcli.spec.data.sources.npz import parts_of, stem_and_part
 
@@ -40,7 +41,8 @@ def look_at_arrays(path: str, target: str | None, task: str | None, questions: Q
     listed = ", ".join(f"{name} {_by(size)}" for name, (size, _) in shapes.items())
     notes = (f"{path}: {listed}", f"target {target}: {why}")
     doubt = doubt if task is None else ""
-    return DataPlan(path, source, tasks, Path(path).stem, doubt, why, notes, {}, _pictures(shape, kind))
+    sequences = SERIES if len(shape) == 3 and kind != "uint8" else None
+    return DataPlan(path, source, tasks, Path(path).stem, doubt, why, notes, {}, _pictures(shape, kind), sequences)
 
 
 def _shapes(path: str) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -68,6 +68,8 @@ def chosen_model(plan: DataPlan, options: Options, questions: Questions) -> tupl
     Raises:
         UsageError: there is no such model, or it does not fit the data.
     """
+    if plan.sequences is not None:
+        return _sequence_model(plan, options), None
     words = (*(KINDS if plan.pictures else ("mlp",)), *(_backbones() if plan.pictures else ()))
     likely = _likely(plan.pictures)
     unknown_set = plan.source["kind"] == "tfds" and plan.pictures is None and bool(plan.doubt)
@@ -82,6 +84,17 @@ def chosen_model(plan: DataPlan, options: Options, questions: Questions) -> tupl
             raise UsageError(f"--weights: a {model} has no backbone; omit --weights, or use --model transfer")
         return model, None
     return "transfer", _backbone(None if model == "transfer" else model, plan.pictures or Pictures(), options.weights)
+
+
+def _sequence_model(plan: DataPlan, options: Options) -> str:
+    """Returns the kind of model for texts or series.
+
+    Raises:
+        UsageError: another one is requested.
+    """
+    if options.model not in (None, "sequence") or options.weights:
+        raise UsageError(f"--model: {plan.label} has texts or series, which `sequence` reads; omit --model and --weights")
+    return "sequence"
 
 
 def _backbones() -> tuple[str, ...]:

@@ -27,6 +27,19 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Sequences:
+    """Texts or series, which `model.kind: sequence` reads.
+
+    Attributes:
+        network: the network that a spec begins with.
+        split: `data.text.split`, if it is not the default.
+    """
+
+    network: str
+    split: str = ""
+
+
+@dataclass(frozen=True)
 class DataPlan:
     """The plan for a new spec, by what the data shows.
 
@@ -40,6 +53,7 @@ class DataPlan:
         notes: what was read and left out, for the terminal and the head of the spec.
         pictures: what its images are like; None for other data.
         stem: the default name of the spec, without the model.
+        sequences: how its texts or series are read; None for other data.
     """
 
     label: str
@@ -51,3 +65,4 @@ class DataPlan:
     notes: tuple[str, ...] = ()
     remarks: Mapping[str, str] = field(default_factory=dict)
     pictures: Pictures | None = None
+    sequences: Sequences | None = None

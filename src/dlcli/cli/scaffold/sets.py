@@ -13,6 +13,7 @@ from dlcli.cli.scaffold.folders import look_at_folder
 from dlcli.cli.scaffold.image_tables import tables_of_images
 from dlcli.cli.scaffold.plan import DataPlan, Pictures
 from dlcli.cli.scaffold.questions import Options, Questions
+from dlcli.cli.scaffold.sequences import look_at_texts, look_at_ts
 from dlcli.cli.scaffold.tables import look_at_table
 from dlcli.errors import DataError, UsageError
 from dlcli.spec.base import OneOf
@@ -35,7 +36,9 @@ def look_at_data(data: str, options: Options, questions: Questions) -> DataPlan:
     if os.path.isdir(path):
         if table := _table_of(path):
             return look_at_table(table, options.target, options.task, questions)
-        _refuse_target(options, f"{data} is a folder of images, whose classes are its folders")
+        _refuse_target(options, f"{data} is a folder, whose classes are its folders")
+        if texts := look_at_texts(path, options.task):
+            return texts
         return look_at_folder(path, options.task)
     if os.path.exists(path):
         return _look_at_file(path, options, questions)
@@ -66,6 +69,9 @@ def _look_at_file(path: str, options: Options, questions: Questions) -> DataPlan
         raise UsageError(f"--data: {path} does not exist")
     if extension_of(path) and is_image_file(path):
         raise UsageError(f"--data: {path} is a single image: name the folder with one folder of images per class")
+    if path.lower().endswith(".ts"):
+        _refuse_target(options, f"{path} has one label for each series")
+        return look_at_ts(path, options.task)
     if path.lower().endswith(_ARRAYS):
         if len(options.target) > 1:
             raise UsageError("--target: an .npz file has one array of labels")
@@ -84,7 +90,7 @@ def _is_path(data: str) -> bool:
         "\\" in data
         or (data.count("/") and not _SET_WITH_CONFIG.fullmatch(data))
         or is_table(data)
-        or bool(re.search(r"\.(npz|data|txt|json|xls|zip|gz)$", data.lower()))
+        or bool(re.search(r"\.(npz|ts|data|txt|json|xls|zip|gz)$", data.lower()))
     )
 
 
@@ -153,7 +159,9 @@ def _no_data(data: str) -> str:
     return f"{what}; did you mean {neighbours.get(near, near)!r}?" if near else f"{what}: {_MAY_BE}"
 
 
-_MAY_BE = "name a folder of images, a table (.csv, .tsv, .parquet, .xlsx), an .npz file, or a set such as digits or mnist"
+_MAY_BE = (
+    "name a folder of images or texts, a table (.csv, .parquet, ...), an .npz or .ts file, or a set such as digits or mnist"
+)
 
 
 def _names_in(folder: Path) -> Iterator[str]:

@@ -30,6 +30,9 @@ _UNITS = """\
   activation: relu
   dropout: 0.0
 """
+_NETWORK = """\
+  layers: {network:<15}      # or another network by its name, or a list of layers: see dlcli schema --markdown
+"""
 _FIT = """\
   epochs: {epochs}
   optimizer: {{kind: adam, learning_rate: 1e-3}}    # others: dlcli list optimizers
@@ -55,11 +58,12 @@ def spec_text(plan: DataPlan, name: str, task: str, model: str, backbone: Backbo
     """Returns the text of a spec that is to be written to a path."""
     head = "".join(f"# {line}\n" for line in _head(plan, name, task, backbone, path))
     data = f"data:\n{source_text(plan, path.parent)}  batch_size: {16 if backbone else 32}\n"
+    data += f"  text: {{split: {plan.sequences.split}}}\n" if plan.sequences and plan.sequences.split else ""
     data += _image_text(plan.pictures, model) + _augment_text(plan.pictures)
     return (
         f"{head}version: 1\nname: {to_flow(name)}\ntask: {task}{_task_remark(plan, task)}\n"
         f"seed: 0                        # seed of all random numbers\n{data}"
-        f"model:\n  kind: {model}\n{_model_text(model, backbone, path)}training:\n{_training_text(plan, model, task)}"
+        f"model:\n  kind: {model}\n{_model_text(plan, model, backbone, path)}training:\n{_training_text(plan, model, task)}"
     )
 
 
@@ -131,7 +135,9 @@ def _augment_text(pictures: Pictures | None) -> str:
     return f"  augment:                     # random changes during training{remark and ';'}{remark[5:]}\n{flip}{shift}"
 
 
-def _model_text(model: str, backbone: Backbone | None, path: Path) -> str:
+def _model_text(plan: DataPlan, model: str, backbone: Backbone | None, path: Path) -> str:
+    if plan.sequences is not None:
+        return _NETWORK.format(network=plan.sequences.network)
     if backbone is None:
         return _LAYERS if model == "cnn" else _UNITS
     weights = to_flow(_placed(backbone.weights, path.parent)) if backbone.weights else ""
@@ -145,5 +151,7 @@ def _training_text(plan: DataPlan, model: str, task: str) -> str:
         monitor = "val_accuracy" if "accuracy" in TASKS[task].metrics else "val_loss"
         varied = plan.pictures is None or plan.pictures.shape is None
         return _STAGES.format(monitor=monitor, metrics=metrics, features=_COPIES if varied else "")
-    rows = plan.source["kind"] in ("csv", "npz") and plan.pictures is None
+    if plan.sequences and plan.sequences.network != "fcn":
+        return _FIT.format(epochs=10, metrics=metrics, patience=2)
+    rows = plan.source["kind"] in ("csv", "npz", "ts") and plan.pictures is None
     return _FIT.format(epochs=100 if rows else 20, metrics=metrics, patience=10 if rows else 5)

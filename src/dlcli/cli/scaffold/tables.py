@@ -10,6 +10,7 @@ from typing import Any
 from dlcli.cli.scaffold.image_tables import ImageColumn, image_column, image_fields, pictures_of, separator_of
 from dlcli.cli.scaffold.plan import DataPlan
 from dlcli.cli.scaffold.questions import Questions, unknown
+from dlcli.cli.scaffold.sequences import reads_as_text, sequences_of
 from dlcli.errors import DataError, UsageError
 from dlcli.spec.data.sources.csv import Csv
 from dlcli.spec.data.sources.table.cells import canonical, decoration
@@ -86,7 +87,9 @@ def look_at_table(path: str, target: Sequence[str], task: str | None, questions:
     if images:
         notes = (*notes, f"the images are the files of the column {images.name}; other columns are not used")
     pictures = pictures_of(beginning, images, list(counts[names[0]])[:_MOST_CLASSES]) if images else None
-    return DataPlan(path, source, tasks, stem_of(path), doubt if task is None else "", why, notes, remarks, pictures)
+    doubt = doubt if task is None else ""
+    sequences = sequences_of([beginning.column(name) for name in source.get("text", ())])
+    return DataPlan(path, source, tasks, stem_of(path), doubt, why, notes, remarks, pictures, sequences)
 
 
 def _refuse_lines(beginning: Look) -> None:
@@ -231,6 +234,7 @@ def _source(beginning: Look, targets: Sequence[str]) -> Fields:
         for reason in _unusable(beginning, column, marks)
     }
     columns = [name for name in beginning.names if name not in targets and name not in dropped]
+    texts = [name for name in columns if reads_as_text(beginning.column(name))]
     if not columns:
         why = "; ".join(f"{name} {reason}" for name, reason in dropped.items()) or "there is no other column"
         raise UsageError(f"{beginning.path}: no usable input column is left: {why}")
@@ -243,6 +247,7 @@ def _source(beginning: Look, targets: Sequence[str]) -> Fields:
     for fields, reasons in (
         _number_fields(beginning, dropped),
         _gap_fields(beginning, targets),
+        ({"text": texts} if texts else {}, {}),
         ({"drop": list(dropped)} if dropped else {}, {f"drop.{name}": reason for name, reason in dropped.items()}),
         ({"missing": list(marks)} if marks else {}, {f"missing.{mark}": _says_gap(marks[mark]) for mark in marks}),
         _form_fields(beginning),
@@ -341,6 +346,8 @@ def _unusable(beginning: Look, column: Column, marks: Container[str]) -> list[st
         return [f"holds {with_unit(unit, column.examples[0])}"]
     if names_images(Counter(column.examples)):
         return [f"holds {IMAGES}"]
+    if reads_as_text(column):
+        return []
     if column.kind in _WHY_DROPPED:
         return [_WHY_DROPPED[column.kind]]
     if column.kind == "category":
