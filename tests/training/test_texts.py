@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from cli.killing import assert_same_bits
-from conftest import run_plain
+from conftest import Dlcli, run_plain
 from trainings import losses, trained, write_spec
 
 from dlcli.errors import DataError, RunFailed, SpecError
@@ -187,3 +188,12 @@ def test_texts_are_padded_to_the_longest_window_and_a_shorter_length_is_refused(
 def test_columns_of_texts_that_are_no_inputs_are_refused(table: Path) -> None:
     with pytest.raises(SpecError, match=r"data\.source\.text: `label` is no input"):
         load(spec(table, "flatten", name="w4", text="[title, label]"))
+
+
+def test_describe_shows_the_operations_of_masks_as_single_rows(table: Path, dlcli: Dlcli) -> None:
+    shown = dlcli(
+        "describe", spec(table, "{kind: conv1d, filters: 2, kernel_size: 2}, global_max_pooling1d", name="shown")
+    ).stdout
+    assert "Conv1D conv1d" in shown
+    assert "GreaterEqual" not in shown
+    assert re.search(r"\d+ operations \w+ \.\.\. \w+", shown)

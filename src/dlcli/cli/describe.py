@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -11,7 +12,7 @@ from dlcli.cli.console import results_console
 from dlcli.runs.scored_splits import sizes_in_words
 
 if TYPE_CHECKING:
-    from dlcli.models.describe import Description
+    from dlcli.models.describe import Description, LayerRow
 
 _MANY_CLASSES = 30
 
@@ -29,8 +30,9 @@ def show_description(description: Description) -> None:
     table.add_column("activation shape", justify="right")
     table.add_column("activation size", justify="right")
     table.add_column("parameters", justify="right")
-    for row in description.rows:
-        table.add_row(f"{row.kind} {row.name}", shape_text(row.shape), f"{row.size:,}", f"{row.parameters:,}")
+    for is_layer, rows in groupby(description.rows, key=lambda row: row.is_layer):
+        for row in merged_operations(list(rows)) if not is_layer else rows:
+            table.add_row(f"{row.kind} {row.name}", shape_text(row.shape), f"{row.size:,}", f"{row.parameters:,}")
     console.print(table)
     total = description.trainable + description.frozen
     console.print(f"parameters: {total:,} in total, {description.trainable:,} trainable, {description.frozen:,} frozen")
@@ -43,6 +45,15 @@ def show_description(description: Description) -> None:
     _show_data(description)
     for note in description.notes:
         console.print(f"note: {note}", soft_wrap=True)
+
+
+def merged_operations(rows: list[LayerRow]) -> list[LayerRow]:
+    """Returns a row for several operations in succession: the masks of padding alone are dozens."""
+    if len(rows) < 3:
+        return rows
+    last = rows[-1]
+    name = f"{rows[0].name} ... {last.name}"
+    return [replace(last, name=name, kind=f"{len(rows)} operations", size=sum(row.size for row in rows))]
 
 
 def _show_stages(description: Description) -> None:

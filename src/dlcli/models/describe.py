@@ -25,19 +25,21 @@ from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.base import TARGET_UNITS
 from dlcli.spec.rules.inputs import input_shape
 from dlcli.spec.training.stages import Stage
+from dlcli.upstream.keras import import_keras
 
 _BYTES = {"float32": 4, "mixed_float16": 2, "mixed_bfloat16": 2}
 
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer: its output's shape without the batch, the number of its values, and its parameters."""
+    """One layer or operation: its output's shape without the batch, the number of its values, and its parameters."""
 
     name: str
     kind: str
     shape: tuple[int, ...]
     size: int
     parameters: int
+    is_layer: bool = True
 
 
 @dataclass(frozen=True)
@@ -174,4 +176,5 @@ def _row(operation: Any) -> LayerRow:
     output = operation.output
     shape = tuple((output[0] if isinstance(output, (list, tuple)) else output).shape[1:])
     parameters = sum(prod(weight.shape) for weight in getattr(operation, "weights", []))
-    return LayerRow(operation.name, type(operation).__name__, shape, prod(shape), parameters)
+    is_layer = isinstance(operation, import_keras().layers.Layer)
+    return LayerRow(operation.name, type(operation).__name__, shape, prod(shape), parameters, is_layer)
