@@ -225,8 +225,29 @@ def shipped_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (tmp_path / "photos" / name).mkdir(parents=True)
         (tmp_path / "photos" / name / "1.jpg").write_bytes(b"")
     monkeypatch.setenv("ANTS_BEES", str(tmp_path / "photos"))
+    for variable, name, columns in (
+        ("RT_POLARITY_CSV", "polarity.csv", "label,text\nnegative,a film\npositive,a film\n"),
+        ("WAIMAI_CSV", "meals.csv", "label,review\n1,a meal\n0,a meal\n"),
+        ("GLOVE_TXT", "vectors.txt", "film 0.1 0.2\n"),
+        ("BBC_NEWS", "news/train/sport/1.txt", "a text"),
+        ("BBC_NEWS", "news/train/politics/1.txt", "a text"),
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(columns, encoding="utf-8")
+        monkeypatch.setenv(variable, str(tmp_path / name.partition("/")[0]))
+    _write_series(tmp_path / "series.npz")
+    monkeypatch.setenv("GUNPOINT_NPZ", str(tmp_path / "series.npz"))
     _write_low(tmp_path / "low")
     monkeypatch.setenv("DIGITS_RUN", str(tmp_path / "low"))
+
+
+def _write_series(path: Path) -> None:
+    """Writes a few series with their classes."""
+    import numpy as np
+
+    arrays = {f"x_{part}": np.zeros((4, 150, 1), "float32") for part in ("train", "test")}
+    np.savez(path, **arrays, y_train=np.arange(4) % 2, y_test=np.arange(4) % 2)
 
 
 def _write_low(folder: Path) -> None:

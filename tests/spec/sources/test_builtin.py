@@ -5,7 +5,7 @@ from dlcli.spec.data.sources.builtin import Builtin
 from dlcli.tasks import TASKS
 from spec.sources.opening import opened
 
-SETS = ("digits", "iris", "wine", "breast_cancer", "diabetes")
+SETS = ("digits", "iris", "wine", "breast_cancer", "diabetes", "library_messages")
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -13,7 +13,7 @@ from dlcli.cli.scaffold.folders import look_at_folder
 from dlcli.cli.scaffold.image_tables import tables_of_images
 from dlcli.cli.scaffold.plan import DataPlan, Pictures
 from dlcli.cli.scaffold.questions import Options, Questions
-from dlcli.cli.scaffold.sequences import look_at_texts, look_at_ts
+from dlcli.cli.scaffold.sequences import TEXTS, look_at_texts, look_at_ts
 from dlcli.cli.scaffold.tables import look_at_table
 from dlcli.errors import DataError, UsageError
 from dlcli.spec.base import OneOf
@@ -143,7 +143,9 @@ def _look_at_set(kind: str, name: str, task: str | None) -> DataPlan:
     pictures = pictures or (Pictures() if facts.image else None)
     doubt = "" if task or facts.tasks else unsure
     notes = (f"{name}: {where}",)
-    return DataPlan(name, {"kind": kind, "name": name}, tasks, re.sub(r"\W+", "_", name), doubt, "", notes, {}, pictures)
+    sequences = TEXTS if facts.texts else None
+    source = {"kind": kind, "name": name}
+    return DataPlan(name, source, tasks, re.sub(r"\W+", "_", name), doubt, "", notes, {}, pictures, sequences)
 
 
 def _no_data(data: str) -> str:

@@ -19,7 +19,7 @@ _FACTS = {
     "wine": Facts((13,), 3, ("class_0", "class_1", "class_2"), ("classification",), examples=178),
     "breast_cancer": Facts((30,), 2, _CANCER, ("binary", "classification"), examples=569),
     "diabetes": Facts((10,), 1, (), ("regression",), examples=442),
-    "library_messages": Facts(None, len(_TOPICS), _TOPICS, ("classification",), examples=320, columns=True, texts=True),
+    "library_messages": Facts(None, len(_TOPICS), _TOPICS, ("classification",), examples=880, columns=True, texts=True),
 }
 
 
@@ -27,7 +27,7 @@ class Builtin(SourceSpec):
     """A dataset that is included in scikit-learn, or in dlcli.
 
     digits: 1,797 images of 8x8; iris: 150 flowers; wine: 178 wines; breast_cancer: 569 tumours; diabetes: 442 patients.
-    library_messages: 320 invented messages to a library in five topics, written for dlcli.
+    library_messages: 880 invented messages to a library in five topics, written for dlcli.
     """
 
     kind: Literal["builtin"]
