@@ -29,7 +29,7 @@ from dlcli.runtime.columns import InputLayout
 from dlcli.runtime.image_reader import UnreadableImage, read_picture
 from dlcli.runtime.images import fit_arrays, fit_deep_arrays, incomplete_words, settings_of
 from dlcli.runtime.inputs import Inputs, Kind, TableColumns, array_inputs
-from dlcli.runtime.series import is_incomplete, is_not_finite, padded
+from dlcli.runtime.padded_series import is_incomplete, is_not_finite, padded
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources.csv import Csv
 from dlcli.spec.data.sources.csv_rows import file_columns, ignored_columns, read_rows, row_settings

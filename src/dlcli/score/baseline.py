@@ -21,7 +21,7 @@ from dlcli.runs.reporter import Log
 from dlcli.runs.scored_splits import title_of
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.inputs import Inputs
-from dlcli.runtime.series import filled_series
+from dlcli.runtime.padded_series import filled_series
 from dlcli.score.encoded_columns import encoded_columns
 from dlcli.score.intervals import clustered, group_notes, metric_estimate
 from dlcli.score.text_rows import text_rows

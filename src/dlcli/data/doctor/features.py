@@ -7,7 +7,7 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.data.doctor.check import Progress, Subject
 from dlcli.runtime.inputs import Inputs
-from dlcli.runtime.series import filled_series
+from dlcli.runtime.padded_series import filled_series
 from dlcli.upstream.sklearn import import_sklearn
 
 CELLS, DIRECTIONS, SIDE = 4, 8, 32

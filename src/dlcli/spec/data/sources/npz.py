@@ -374,7 +374,7 @@ def _channels_first(name: str, shape: tuple[int, ...]) -> str:
 
 def _is_incomplete(inputs: Array) -> Array:
     """Returns which examples hold NaN or infinite values; NaN in all channels at the end of a series is padding."""
-    from dlcli.runtime.series import is_incomplete, is_not_finite
+    from dlcli.runtime.padded_series import is_incomplete, is_not_finite
 
     return is_incomplete(inputs) if inputs.ndim == 3 else is_not_finite(inputs)
 
@@ -384,12 +384,12 @@ def with_padding(parts: dict[str, Examples]) -> dict[str, Examples]:
     import numpy as np
 
     from dlcli.runtime.inputs import Arrays
-    from dlcli.runtime.series import Series
+    from dlcli.runtime.padded_series import PaddedSeries
 
     values = {part: examples.inputs.values for part, examples in parts.items() if isinstance(examples.inputs, Arrays)}
     if not any(array.ndim == 3 and array.dtype == "float32" and np.isnan(array[:, -1]).any() for array in values.values()):
         return parts
-    return {part: replace(examples, inputs=Series(values[part])) for part, examples in parts.items()}
+    return {part: replace(examples, inputs=PaddedSeries(values[part])) for part, examples in parts.items()}
 
 
 def _without_values(name: str, count: int) -> str:

@@ -76,7 +76,7 @@ class Ts(SourceSpec):
             DataError: a file cannot be read, or its series or labels do not fit.
         """
         from dlcli.runtime.inputs import Arrays
-        from dlcli.runtime.series import Series, padded
+        from dlcli.runtime.padded_series import PaddedSeries, padded
 
         contents = {part: read_series(path) for part, path in self.files().items()}
         lengths = {len(values) for series, _ in contents.values() for values in series}
@@ -87,7 +87,7 @@ class Ts(SourceSpec):
             self._refuse(part, values, contents["train"][0][0].shape[1])
             targets, names = labels_of(_labels(labels, len(series)), request.task, classes, self.files()[part])
             classes = names or classes
-            inputs = Series(values) if len(lengths) > 1 else Arrays(values)
+            inputs = PaddedSeries(values) if len(lengths) > 1 else Arrays(values)
             parts[part] = Examples(inputs, targets, row_ids(part, len(series)))
         outputs = parts["train"].targets.shape[1] if parts["train"].targets.ndim > 1 else 0
         targets_named = tuple(f"target_{place}" for place in range(outputs)) if outputs > 1 else ("target",)
@@ -95,7 +95,7 @@ class Ts(SourceSpec):
 
     def _refuse(self, part: str, values: Array, channels: int) -> None:
         """Raises DataError for a split with other channels than the training split, or with missing values."""
-        from dlcli.runtime.series import is_incomplete
+        from dlcli.runtime.padded_series import is_incomplete
 
         path = self.files()[part]
         if values.shape[2] != channels:

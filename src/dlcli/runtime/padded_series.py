@@ -11,7 +11,7 @@ from dlcli.errors import DataError
 from dlcli.runtime.inputs import Arrays, Inputs
 
 
-class Series(Arrays):
+class PaddedSeries(Arrays):
     """Series float32 `(n, steps, channels)` of different lengths: all channels of the steps after an end are NaN."""
 
     @property
