@@ -15,12 +15,12 @@ from dlcli.runs.files import as_json
 from dlcli.runs.folder import RunFolder
 from dlcli.runs.reporter import Log
 from dlcli.runs.speed import Bound, StageSpeed, write_stage_speed
+from dlcli.runtime.cores import affinity
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.images import ImageFiles
 from dlcli.runtime.inputs import Inputs
 from dlcli.runtime.pixel_file import PixelFile
 from dlcli.runtime.stream import Augmentation, TrainingStream, augmented
-from dlcli.runtime.threads import affinity
 
 ENOUGH = 1.0
 """Seconds of training that are measured; a training that is shorter needs no advice on its speed."""
