@@ -43,6 +43,7 @@ class Subject:
         runs: the runs whose networks a check may use.
         opening_seconds: the seconds that it took to open the source.
         measurements: what one check, or the opening, has measured and checks use too, by name.
+        notes: what the opening and the checks report on their own work.
     """
 
     experiment: Experiment
@@ -52,6 +53,7 @@ class Subject:
     runs: tuple[RunFolder, ...] = ()
     opening_seconds: float = 0.0
     measurements: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    notes: list[str] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def has_rows(self) -> bool:
