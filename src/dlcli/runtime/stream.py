@@ -27,7 +27,14 @@ _SHUFFLING = 0x5BF1E
 
 
 class Augmentation(Protocol):
-    """A random change of training examples, such as an entry of `data.augment`."""
+    """A random change of training examples, such as an entry of `data.augment`.
+
+    Attributes:
+        kind: its name in a spec, for advice.
+    """
+
+    @property
+    def kind(self) -> str: ...  # noqa: D102
 
     def augment(self, images: Any, seed: Any) -> Any:
         """Returns changed inputs of the same shape; every random draw comes from the seed."""

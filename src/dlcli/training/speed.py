@@ -268,7 +268,7 @@ def _faster_input(measured: Measured, facts: StageFacts) -> list[str]:
     reading = _faster_reading(facts) if measured.reading is not None else []
     if facts.inputs.on_disk:
         reading = ["the rows are read from the disk and encoded in each epoch: `data.cache: memory` keeps them, if they fit"]
-    names = ", ".join(str(getattr(augmentation, "kind", "")) for augmentation in facts.augment)
+    names = ", ".join(augmentation.kind for augmentation in facts.augment)
     fewer = [f"fewer augmentations (`data.augment`: {names}); this changes results"] if measured.augmenting is not None else []
     return [*reading, *fewer] if (measured.reading or 0) >= (measured.augmenting or 0) else [*fewer, *reading]
 
