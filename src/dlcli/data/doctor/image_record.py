@@ -16,13 +16,13 @@ from PIL import Image
 from dlcli.arrays import Array
 from dlcli.data.doctor.image_hashes import NO_HASHES, hashes_of
 from dlcli.data.image_files import is_flat
+from dlcli.runtime.image_arrays import shown
 from dlcli.runtime.image_reader import Picture, Settings, UnreadableImage, read_picture
 from dlcli.runtime.images import (
     ImageFiles,
     ImageOptions,
     fault_of_decoded,
     settings_of,
-    shown,
     warnings_by_thread,
     warnings_of_thread,
 )
