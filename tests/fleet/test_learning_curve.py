@@ -13,8 +13,9 @@ from trainings import write_spec
 
 from dlcli.errors import UsageError
 from dlcli.fleet.learning_curve import _best_score, _Child, _extrapolated, _point
+from dlcli.report.story import _options
 from dlcli.runs import RunFolder
-from dlcli.runs.children import FractionPoint, FractionScore, read_fractions
+from dlcli.runs.children import FractionPoint, FractionScore, FractionsFile, read_fractions
 from dlcli.runs.compare import not_scored
 from dlcli.runs.files import read_table
 from dlcli.spec.training.metrics import MetricSpec, PlainMetric, TopK
@@ -58,13 +59,19 @@ def test_fewer_than_three_fractions_are_not_extrapolated(parent: RunFolder) -> N
 def test_the_report_shows_the_curve_and_predictions_name_the_runs(parent: RunFolder) -> None:
     report = parent.report_path.read_text(encoding="utf-8")
     assert "Fractions of the data" in report
-    assert f"dlcli train {parent.spec_path} --data-fractions 0.5,1 --seeds 0" in report
+    assert f"dlcli train {parent.spec_path} --data-fractions 0.5,1.0 --seeds 0" in report
     assert "Each fraction of the data has scores" in report
     assert "dlcli evaluate" not in report
     assert parent.status().state == "completed"
     with pytest.raises(UsageError, match=f"has no model: .* runs of batch {parent.status().children}"):
         parent.refuse_missing_model()
     assert "has no model: its results are those of the runs of batch" in not_scored(parent, "test")
+
+
+def test_the_command_that_repeats_the_runs_has_all_digits_of_their_fractions() -> None:
+    exact = [FractionPoint(fraction=fraction, examples=1, runs=[], metrics={}) for fraction in (0.1234567, 1 / 3, 1.0)]
+    file = FractionsFile(batch="b", metric="loss", higher_is_better=False, seeds=[0, 1], points=exact, sentence="")
+    assert _options(file) == "--data-fractions 0.1234567,0.3333333333333333,1.0 --seeds 0,1"
 
 
 def points(*values: float | None) -> list[FractionPoint]:

@@ -88,7 +88,7 @@ def alive(pid: int) -> bool:
 def helper(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("FIRST", str(os.getpid()))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
-    monkeypatch.setattr(module, "_cores", lambda: 2)
+    monkeypatch.setattr(module, "affinity", lambda: [0, 1])
     with helper_process(nothing):
         assert has_helper()
         yield
@@ -171,7 +171,7 @@ def test_large_arguments_and_answers_pass_in_both_directions() -> None:
 
 
 def test_nothing_is_awaited_where_the_block_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_cores", lambda: 2)
+    monkeypatch.setattr(module, "affinity", lambda: [0, 1])
     began = time.monotonic()
     with pytest.raises(KeyError), helper_process(nothing):
         fails_while_the_helper_sleeps()
@@ -179,10 +179,10 @@ def test_nothing_is_awaited_where_the_block_fails(monkeypatch: pytest.MonkeyPatc
 
 
 def test_one_core_has_no_helper_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "_cores", lambda: 1)
+    monkeypatch.setattr(module, "affinity", lambda: [0])
     with helper_process(nothing):
         assert submit(written, tmp_path / "file.txt").result() == os.getpid()
-    monkeypatch.setattr(module, "_cores", lambda: 2)
+    monkeypatch.setattr(module, "affinity", lambda: [0, 1])
     with helper_process(nothing, enabled=False):
         assert submit(written, tmp_path / "file.txt").result() == os.getpid()
 
@@ -191,7 +191,7 @@ def test_a_process_that_cannot_be_started_is_done_without(monkeypatch: pytest.Mo
     def fails(*_: object, **__: object) -> None:
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr(module, "_cores", lambda: 2)
+    monkeypatch.setattr(module, "affinity", lambda: [0, 1])
     monkeypatch.setattr(module, "Popen", fails)
     with helper_process(nothing):
         assert submit(written, tmp_path / "file.txt").result() == os.getpid()
@@ -201,7 +201,7 @@ def test_it_ends_with_the_process_that_started_it() -> None:
     script = (
         "import os, time\n"
         "from dlcli.runtime import helper_process as module\n"
-        "module._cores = lambda: 2\n"
+        "module.affinity = lambda: [0, 1]\n"
         "with module.helper_process(print):\n"
         "    print(module.submit(os.getpid).result(), flush=True)\n"
         "    time.sleep(1000)\n"
@@ -227,7 +227,7 @@ def test_documents_and_pictures_import_no_tensorflow() -> None:
 
 
 def test_its_modules_are_imported_in_the_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_cores", lambda: 2)
+    monkeypatch.setattr(module, "affinity", lambda: [0, 1])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
     names = (*MODULES, "matplotlib", "sklearn.ensemble", "tensorflow")
     with helper_process(_import_modules):

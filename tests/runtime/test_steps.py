@@ -44,6 +44,8 @@ def compiled(steps_per_execution: int) -> Any:
 class Unchanged:
     """An augmentation that changes nothing."""
 
+    kind = "unchanged"
+
     def augment(self, images: Any, seed: Any) -> Any:
         return images
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic_core import PydanticUndefined
 
-from dlcli.spec.base import KerasSpec, Spec, dump, keras_attribute
+from dlcli.spec.base import KerasSpec, Spec, dump, keras_attribute, kinds_of
 from dlcli.spec.data.data import Data, ImageSettings
 from dlcli.spec.data.split import SplitSettings
 from dlcli.spec.data.text import TextSettings
@@ -74,6 +74,18 @@ def _plain(value: Any) -> Any:
 def _own_default(member: type[Spec], name: str) -> Any:
     default = member.model_fields[name].default
     return REQUIRED if default is PydanticUndefined else _plain(default)
+
+
+@pytest.mark.parametrize("union", [name for name, union in UNIONS.items() if union.places])
+def test_the_places_of_a_union_are_those_of_all_kinds_of_its_classes(union: str) -> None:
+    """A kind without a place would be unknown to specs; one with the place of another class would be refused."""
+    places = UNIONS[union].places
+    classes = {kind: UNIONS[union].member_of(kind) for kind in places}
+    for kind, member in classes.items():
+        assert member is not None
+        assert kind in kinds_of(member), places[kind]
+    kinds_of_classes = {kind for member in classes.values() if member is not None for kind in kinds_of(member)}
+    assert kinds_of_classes == places.keys()
 
 
 @pytest.mark.parametrize("member", keras_members(), ids=lambda member: member.__name__)

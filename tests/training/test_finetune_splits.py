@@ -44,9 +44,35 @@ def runs(folder: Path) -> list[RunFolder]:
     return [first, train(tuned(first), folder / "runs", Reporter(), write_up=False)]
 
 
+@pytest.fixture(scope="module")
+def repeating(folder: Path) -> RunFolder:
+    """A run whose spec repeats the split of a run that was split by groups, and says nothing else of it."""
+    write_rows(folder / "grouped.csv", ("x", "patient", "label"), grouped_rows(60))
+    split = "{group: patient, validation: 0, test: 0.4, stratify: false}"
+    first = train(grouped(folder, split), folder / "runs", Reporter(), write_up=False)
+    return train(grouped(folder, f"{{file: {first.split_path}}}"), folder / "runs", Reporter(), write_up=False)
+
+
+def grouped_rows(count: int) -> list[list[Any]]:
+    """Returns rows of patients, five rows for each."""
+    return [[row % 7, f"p{row // 5}", "ab"[row % 2]] for row in range(count)]
+
+
+def grouped(folder: Path, split: str) -> LoadedSpec:
+    data = f"{{source: {{kind: csv, path: grouped.csv, target: label, drop: [patient]}}, split: {split}}}"
+    text = f"name: g\ntask: binary\ndata: {data}\nmodel: {{kind: mlp, units: [4]}}\ntraining: {{epochs: 1}}\n"
+    return load_text(text, folder / "spec.yaml", [])
+
+
 def tuned(run: RunFolder, *overrides: str) -> LoadedSpec:
     SAID.clear()
     return continued(run, SAID.append, train="all", learning_rate=None, epochs=1, overrides=[*overrides])
+
+
+def by_split(loaded: LoadedSpec) -> dict[str, set[str]]:
+    """Returns the ids of each split's examples."""
+    splits = open_splits(loaded.experiment)
+    return {name: set(examples.ids) for name, examples in splits.distinct.items()}
 
 
 @pytest.mark.usefixtures("without_pictures")
@@ -61,6 +87,19 @@ def test_other_data_is_split_by_the_settings_of_the_first_run(runs: list[RunFold
         f"train/{row}" for row in range(30, 40)
     }
     assert [f"note: the data is not that of {runs[place].id}, so it is split again"] == SAID
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_groups_and_shares_are_those_of_the_run_whose_split_is_repeated(repeating: RunFolder, folder: Path) -> None:
+    write_rows(folder / "new_patients.csv", ("x", "patient", "label"), grouped_rows(50))
+    loaded = tuned(repeating, f"data.source.path={folder / 'new_patients.csv'}")
+    split = loaded.experiment.data.split
+    assert split.group is not None
+    assert (split.group.column, split.validation, split.test, split.stratify, split.file) == ("patient", 0, 0.4, False, None)
+    patients = {name: {int(row.removeprefix("train/")) // 5 for row in rows_of} for name, rows_of in by_split(loaded).items()}
+    assert patients.keys() == {"train", "test"}
+    assert len(patients["test"]) == 4
+    assert not patients["train"] & patients["test"]
 
 
 @pytest.mark.usefixtures("without_pictures")

@@ -30,7 +30,7 @@ def is_beside() -> int:
 
 @pytest.fixture
 def helper(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(module, "_cores", lambda: 2)
+    monkeypatch.setattr(module, "affinity", lambda: [0, 1])
     monkeypatch.setattr(program, "owns_process", True)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])]))
     with beside_training():
@@ -78,7 +78,7 @@ def test_a_report_that_fails_there_leaves_a_complete_run(tmp_path: Path, monkeyp
 
 
 def test_a_program_that_imports_dlcli_gets_no_helper_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_cores", lambda: 2)
+    monkeypatch.setattr(module, "affinity", lambda: [0, 1])
     assert not program.owns_process
     with beside_training():
         assert not has_helper()

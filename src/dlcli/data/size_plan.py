@@ -8,10 +8,10 @@ from math import isqrt, prod
 from pathlib import Path
 
 from dlcli.data.memory_limit import fits_in_memory, memory_limit
+from dlcli.runtime.cores import affinity
 from dlcli.runtime.inputs import Inputs
 from dlcli.runtime.stored_columns import StoredColumns
 from dlcli.runtime.stored_files import free_disk
-from dlcli.runtime.threads import affinity
 from dlcli.spec.data.sizes import examples_in_words, size_in_words
 
 _SIDE_STEP, _SMALLEST_SIDE = 8, 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from dlcli.export.deployed import Original
 from dlcli.export.formats import FILES, Format, Quantize
 from dlcli.runs import RunFolder, layout
 from dlcli.runs.files import write_text
-from dlcli.runtime import image_reader
+from dlcli.runtime import image_orientation, image_reader
 from dlcli.runtime.images import settings_of
 from dlcli.runtime.inputs import Inputs
 from dlcli.spec.data.data import ImageSettings
@@ -147,8 +148,14 @@ def _image_lines(shape: tuple[int, ...], image: ImageSettings) -> str:
 
 
 def write_image_reader(folder: Path) -> None:
-    """Writes a copy of dlcli's reader of image files, so that the model gets the same pixels as in training."""
-    write_text(folder / layout.IMAGE_READER, Path(image_reader.__file__).read_text(encoding="utf-8"))
+    """Writes a copy of dlcli's reader of image files, so that the model gets the same pixels as in training.
+
+    It is one file, which needs no dlcli: the code of `image_orientation` takes the place of its import.
+    """
+    reader, orientation = map(inspect.getsource, (image_reader, image_orientation))
+    _, _, code = orientation.partition("from __future__ import annotations\n")
+    own = "from dlcli.runtime.image_orientation import orientation\n"
+    write_text(folder / layout.IMAGE_READER, reader.replace(own, code.lstrip()))
 
 
 def _model_call(source: Original, form: Format) -> str:

@@ -170,7 +170,7 @@ def _point(rows: Sequence[_Child], name: str, variance: float, best: float | Non
         interval = rows[0].metrics[metric].get("interval") if len(rows) == 1 else None
         if metric == name and len(rows) > 1 and mean is not None and isfinite(variance):
             half = NORMAL * sqrt(variance)
-            interval = [mean - half, min(best, mean + half) if best else mean + half]
+            interval = [mean - half, min(1.0, mean + half) if best == 1 else mean + half]
         deviation = stdev(values) if len(values) > 1 else None
         scores[metric] = FractionScore(mean=mean, deviation=deviation, interval=interval)
     examples = fmean(child.examples for child in rows)
@@ -194,7 +194,7 @@ def _extrapolated(
     if reason:
         return None, f"What more data would give cannot be estimated: {reason}."
     scores = np.array(values, dtype="float64")
-    errors = 1 - scores if best else scores
+    errors = 1 - scores if best == 1 else scores
     law = fitted_law(np.array([point.examples for point in points]), errors, covariance)
     low, high = law.exponent_interval
     if not law.falls:
@@ -203,7 +203,7 @@ def _extrapolated(
             f" than its uncertainty (exponent {law.exponent:.2f}, 95 % interval {low:.2f} to {high:.2f})."
         )
     error, interval = law.error(2 * largest), law.interval(2 * largest)
-    value, bounds = (1 - error, [1 - interval[1], 1 - interval[0]]) if best else (error, list(interval))
+    value, bounds = (1 - error, [1 - interval[1], 1 - interval[0]]) if best == 1 else (error, list(interval))
     extrapolation = Extrapolation(
         examples=2 * largest,
         scale=law.error(1.0),
@@ -233,7 +233,7 @@ def _reason_against(points: Sequence[FractionPoint], values: Sequence[float | No
     defined = [value for value in values if value is not None and isfinite(value)]
     if len(defined) < len(points):
         return "the score is not defined for each fraction"
-    if any((1 - value if best else value) <= 0 for value in defined):
+    if any((1 - value if best == 1 else value) <= 0 for value in defined):
         return "there are no errors left for one of the fractions"
     return ""
 

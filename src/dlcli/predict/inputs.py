@@ -26,8 +26,9 @@ from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs
 from dlcli.errors import DataError, UsageError
 from dlcli.runtime.columns import InputLayout
+from dlcli.runtime.image_arrays import fit_arrays, fit_deep_arrays
 from dlcli.runtime.image_reader import UnreadableImage, read_picture
-from dlcli.runtime.images import fit_arrays, fit_deep_arrays, incomplete_words, settings_of
+from dlcli.runtime.images import incomplete_words, settings_of
 from dlcli.runtime.inputs import Inputs, Kind, TableColumns, array_inputs
 from dlcli.runtime.padded_series import is_incomplete, is_not_finite, padded
 from dlcli.spec.data.data import ImageSettings

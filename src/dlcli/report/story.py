@@ -348,5 +348,5 @@ def _commands(
 
 def _options(fractions: FractionsFile) -> str:
     """Returns the options of `dlcli train` that train the runs of all fractions."""
-    parts = ",".join(f"{point.fraction:g}" for point in fractions.points)
-    return f"--data-fractions {parts} --seeds {','.join(map(str, fractions.seeds))}"
+    listed = ",".join(repr(point.fraction) for point in fractions.points)  # all digits: another fraction has other examples
+    return f"--data-fractions {listed} --seeds {','.join(map(str, fractions.seeds))}"

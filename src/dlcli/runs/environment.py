@@ -14,8 +14,9 @@ import psutil
 from dlcli import __version__
 from dlcli.runs.checkout import checkout_state
 from dlcli.runs.sweeps import without_password
+from dlcli.runtime.cores import affinity
 from dlcli.runtime.device import Device
-from dlcli.runtime.threads import VARIABLES, affinity, processor, recorded_threads, threads
+from dlcli.runtime.threads import VARIABLES, processor, recorded_threads, threads
 
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "tensorflow-datasets", "tensorflow-hub", "pillow", "pandas")

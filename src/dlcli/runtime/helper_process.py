@@ -28,6 +28,7 @@ from functools import partial
 from subprocess import PIPE, Popen
 from typing import IO, Any, Generic, TypeVar
 
+from dlcli.runtime.cores import affinity
 from dlcli.runtime.python import python_command, python_environment
 from dlcli.upstream.start import VERBOSE, silence_dependencies
 
@@ -121,7 +122,7 @@ def helper_process(prepare: Callable[[], None], *, enabled: bool = True) -> Iter
         enabled: False to run the block without a helper process.
     """
     global _current
-    if not enabled or _current is not None or _cores() < 2:
+    if not enabled or _current is not None or len(affinity()) < 2:
         yield
         return
     try:
@@ -160,11 +161,6 @@ def submit(function: Callable[..., Result], *arguments: Any) -> Work[Result]:
         with suppress(pickle.PicklingError, AttributeError, TypeError):  # what cannot be pickled is used in this process
             future = _current.submit(function, *arguments)
     return Work(partial(function, *arguments), future)
-
-
-def _cores() -> int:
-    """Returns the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _send(stream: IO[bytes] | None, message: bytes) -> None:

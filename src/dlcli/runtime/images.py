@@ -1,4 +1,4 @@
-"""Images of a source: files that are read when needed, or arrays, read by the rules of `image_reader`."""
+"""Image files of a source, which are read when needed, by the rules of `image_reader`."""
 
 from __future__ import annotations
 
@@ -19,16 +19,13 @@ import numpy as np
 from PIL import Image
 
 from dlcli.errors import DataError
+from dlcli.runtime.image_orientation import orientation
 from dlcli.runtime.image_reader import (
     FORMATS,
     Picture,
     Settings,
     UnreadableImage,
-    eight_bits,
-    fit,
-    fit_deep,
     is_deep,
-    orientation,
     read_picture,
 )
 from dlcli.runtime.inputs import Inputs, Kind, not_zero
@@ -380,44 +377,6 @@ def _ends_well(path: str) -> bool:
     return any(begin.startswith(first) and end.endswith(last) for first, last in _ENDS)
 
 
-def shown(pixels: Array) -> Array:
-    """Returns pixels, 0 to 255 of any type, as uint8 for display."""
-    return pixels if pixels.dtype == np.uint8 else np.clip(np.rint(pixels), 0, 255).astype("uint8")
-
-
-def fit_array(pixels: Array, image: ImageOptions) -> Array:
-    """Returns one image `(height, width, channels)` of 8 or 16 bits as uint8 in the settings' size, channels and range."""
-    settings = settings_of(image.model_copy(update={"channels": image.channels or (1 if pixels.shape[2] == 1 else 3)}))
-    if pixels.dtype != "uint8" and settings.value_range is not None:
-        return shown(fit_deep(pixels.astype("float32"), None, 1, settings)[0])
-    pixels = pixels if pixels.dtype == "uint8" else eight_bits(pixels)
-    return fit(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels), replace(settings, value_range=None))
-
-
 def range_note(low: float, high: float) -> str:
     """Returns the note on the values of deep images that are scaled to 0 and 255."""
     return f"images have more than 8 bits: values from {low:,g} to {high:,g} become 0 to 255 (data.image.value_range)"
-
-
-def fit_arrays(images: Array, image: ImageOptions) -> Array:
-    """Returns uint8 images `(n, height, width, channels)` in the settings' size and channels."""
-    same = image.size in (None, images.shape[1:3]) and image.channels in (None, images.shape[3])
-    if same or not len(images):
-        return images
-    first = fit_array(images[0], image)
-    fitted = np.empty((len(images), *first.shape), dtype="uint8")
-    for position, pixels in enumerate(images):
-        fitted[position] = fit_array(pixels, image)
-    return fitted
-
-
-def fit_deep_arrays(images: Array, image: ImageOptions) -> Array:
-    """Returns images `(n, height, width[, channels])` as float32 in the settings' size, channels and value range.
-
-    uint8 values stay 0 to 255; for other types the values of `value_range` become 0 and 255.
-    """
-    images = images[..., None] if images.ndim == 3 else images
-    settings = settings_of(image)
-    if images.dtype == np.uint8:
-        settings = replace(settings, value_range=(0.0, 255.0))
-    return np.stack([fit_deep(pixels.astype("float32"), None, 1, settings)[0] for pixels in images])

@@ -6,7 +6,6 @@ shuffle buffer, and every epoch is perfectly shuffled.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.errors import DataError
+from dlcli.runtime.cores import affinity
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.inputs import Inputs
 from dlcli.upstream.tensorflow import WaitingTime, steady_options
@@ -27,7 +27,14 @@ _SHUFFLING = 0x5BF1E
 
 
 class Augmentation(Protocol):
-    """A random change of training examples, such as an entry of `data.augment`."""
+    """A random change of training examples, such as an entry of `data.augment`.
+
+    Attributes:
+        kind: its name in a spec, for advice.
+    """
+
+    @property
+    def kind(self) -> str: ...  # noqa: D102
 
     def augment(self, images: Any, seed: Any) -> Any:
         """Returns changed inputs of the same shape; every random draw comes from the seed."""
@@ -189,7 +196,7 @@ def _gathers(inputs: Inputs, augment: Sequence[Augmentation]) -> bool:
 
 def _parallel(inputs: Inputs, augment: Sequence[Augmentation]) -> int:
     """Returns the number of batches that are prepared at once."""
-    return _cores() if augment or inputs.in_files else 2
+    return len(affinity()) if augment or inputs.in_files else 2
 
 
 def _prepared(batch: Callable[[Any], Any], first: int, end: int, parallel: int) -> Any:
@@ -327,7 +334,3 @@ class StepSeed(keras.random.SeedGenerator):  # type: ignore[misc]
         self._draws += 1
         key = (self._key + self._draws * 69_069) % 2**32
         return tf.stack([tf.constant(key, tf.uint32), tf.cast(self._step, tf.uint32)])
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

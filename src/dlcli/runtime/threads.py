@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from dlcli.runtime.cores import affinity
 from dlcli.runtime.engine import tf
 from dlcli.upstream.start import quiet_start
 
@@ -20,11 +21,6 @@ VARIABLES = (
     "ONEDNN_DEFAULT_FPMATH_MODE",
 )
 """Environment variables that change how TensorFlow computes on a CPU."""
-
-
-def affinity() -> list[int]:
-    """Returns the numbers of the cores that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def threads() -> dict[str, int]:

@@ -15,7 +15,7 @@ from dlcli.errors import DataError
 from dlcli.runs import layout
 from dlcli.runs.files import write_table
 from dlcli.runs.numbers import digits
-from dlcli.runtime.images import shown
+from dlcli.runtime.image_arrays import shown
 from dlcli.score.notable import NotableExample
 from dlcli.spec.data.sources import Examples
 

@@ -142,7 +142,7 @@ def _as_drawn(split: dict[str, Any]) -> tuple[dict[str, Any], str]:
             settings: dict[str, Any] = dump(earlier.experiment())["data"]["split"]
         except (DlcliError, OSError):
             return split, file
-        split = split | {name: settings[name] for name in (*WITH_FILE, "file")}
+        split = settings | {"group": settings["group"] or split["group"]}  # a group beside a file checked the file's split
     return split, ""
 
 

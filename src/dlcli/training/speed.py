@@ -15,12 +15,12 @@ from dlcli.runs.files import as_json
 from dlcli.runs.folder import RunFolder
 from dlcli.runs.reporter import Log
 from dlcli.runs.speed import Bound, StageSpeed, write_stage_speed
+from dlcli.runtime.cores import affinity
 from dlcli.runtime.engine import keras, tf
 from dlcli.runtime.images import ImageFiles
 from dlcli.runtime.inputs import Inputs
 from dlcli.runtime.pixel_file import PixelFile
 from dlcli.runtime.stream import Augmentation, TrainingStream, augmented
-from dlcli.runtime.threads import affinity
 
 ENOUGH = 1.0
 """Seconds of training that are measured; a training that is shorter needs no advice on its speed."""
@@ -268,7 +268,7 @@ def _faster_input(measured: Measured, facts: StageFacts) -> list[str]:
     reading = _faster_reading(facts) if measured.reading is not None else []
     if facts.inputs.on_disk:
         reading = ["the rows are read from the disk and encoded in each epoch: `data.cache: memory` keeps them, if they fit"]
-    names = ", ".join(str(getattr(augmentation, "kind", "")) for augmentation in facts.augment)
+    names = ", ".join(augmentation.kind for augmentation in facts.augment)
     fewer = [f"fewer augmentations (`data.augment`: {names}); this changes results"] if measured.augmenting is not None else []
     return [*reading, *fewer] if (measured.reading or 0) >= (measured.augmenting or 0) else [*fewer, *reading]
 

@@ -12,16 +12,12 @@ import pytest
 from PIL import Image
 from trainings import CIRCLES, IRIS, PLANE, SMALL_CNN, write_spec
 
-from dlcli.data.doctor import image_facts
 from dlcli.data.doctor.checks import CHECKS
 from dlcli.data.doctor.checks.label_errors import LabelErrors
 from dlcli.data.doctor.doctor import Examination, examine, open_subject, ordered
-from dlcli.data.doctor.image_facts import file_records
 from dlcli.data.doctor.issue import Issue, Severity
-from dlcli.data.source_examples import open_examples
 from dlcli.errors import DataError
 from dlcli.runtime.image_reader import Picture, Settings, read_picture
-from dlcli.runtime.images import ImageFiles
 from dlcli.spec.load import load
 
 
@@ -62,38 +58,23 @@ def test_images_that_cannot_be_read_are_collected_and_no_error(tmp_path: Path) -
     assert examine(subject).unreadable == 2
 
 
-def test_each_image_file_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_image_file_is_decoded_once_for_all_checks_but_label_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     paths = list[str]()
 
     def counted(path: str, settings: Settings) -> Picture:
         paths.append(path)
         return read_picture(path, settings)
 
-    for module in ("dlcli.data.doctor.image_facts", "dlcli.runtime.images"):
+    for module in ("dlcli.data.doctor.image_record", "dlcli.runtime.images"):
         monkeypatch.setattr(f"{module}.read_picture", counted)
     spec = _photos(tmp_path)
-    monkeypatch.setattr(LabelErrors, "reason_against", lambda *_: "it reads small images, not files")
+    monkeypatch.setattr(LabelErrors, "reason_against", lambda *_: "it reads the files again, in the size of the model's inputs")
     examination = examine(open_subject(load(spec).experiment, offline=True))
     assert "channel statistics" in {issue.kind for issue in examination.issues}
     assert sorted(paths) == sorted(set(paths))
     assert len(paths) == 12
-
-
-def test_helper_processes_give_the_records_of_one_process_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    experiment = load(_photos(tmp_path)).experiment
-    (tmp_path / "photos" / "light" / "5.png").write_text("no image")
-    files = open_examples(experiment, offline=True, split=None, revision=2).parts["train"].inputs
-    assert isinstance(files, ImageFiles)
-    expected = list(file_records(files))
-    monkeypatch.setattr(image_facts, "_MANY_FILES", 2)
-    monkeypatch.setattr(image_facts, "_CHUNK", 3)
-    monkeypatch.setattr(image_facts, "affinity", lambda: [0, 1])
-    records = list(file_records(files))
-    assert [record.digest for record in records] == [record.digest for record in expected]
-    assert [record.fault for record in records] == [record.fault for record in expected]
-    assert sum(bool(record.fault) for record in records) == 1
-    for record, same in zip(records, expected, strict=True):
-        np.testing.assert_array_equal(record.hashes, same.hashes)
 
 
 def test_a_source_without_a_readable_image_is_refused(tmp_path: Path) -> None:

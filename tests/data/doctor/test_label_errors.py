@@ -16,7 +16,10 @@ from dlcli.data.doctor.check import Subject, no_progress
 from dlcli.data.doctor.checks.label_errors import LabelErrors, label_probabilities
 from dlcli.data.doctor.doctor import open_subject
 from dlcli.data.doctor.features import image_features
+from dlcli.data.doctor.network_answers import network_answers
+from dlcli.data.doctor.past_trainings import past_trainings
 from dlcli.errors import DataError
+from dlcli.runs import RunFolder
 from dlcli.runs.reporter import Reporter
 from dlcli.spec.load import load
 from dlcli.training.train import train
@@ -66,6 +69,49 @@ def test_the_network_of_a_run_judges_new_examples_itself_and_known_ones_out_of_f
     assert probabilities.trained_on == run.data()["examples"]["train"]
     assert probabilities.accuracy > 0.9
     assert probabilities.values.sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def _halves(folder: Path) -> None:
+    """Writes rows of numbers into `all.npz`, their halves into `first.npz` and `second.npz`."""
+    rows = np.random.default_rng(0).normal(size=(40, 2)).astype("float32")
+    for name, part in (("first", rows[:20]), ("second", rows[20:]), ("all", rows)):
+        np.savez(folder / f"{name}.npz", x=part, y=(part[:, 0] > 0).astype("int64"))
+
+
+def _on_half(folder: Path, name: str, *, model: str = "{kind: mlp, units: [4]}", training: str = "epochs: 1") -> RunFolder:
+    return trained(_on(folder, name, model=model, training=training))
+
+
+def _on(folder: Path, name: str, **sections: str) -> Path:
+    data = "split: {validation: 0, test: 0}"
+    return write_spec(folder, f"{{kind: npz, path: {name}.npz}}", data=data, name=name, **sections)
+
+
+def test_a_run_has_seen_the_examples_of_the_run_whose_weights_it_started_from(tmp_path: Path) -> None:
+    _halves(tmp_path)
+    first = _on_half(tmp_path, "first")
+    training = f"initial_weights: {first.path}, stages: [{{name: head, train: head, epochs: 1}}]"
+    second = _on_half(tmp_path, "second", training=training)
+    subject = _subject(_on(tmp_path, "all"))
+    of_first, of_second = (network_answers(subject, run, no_progress) for run in (first, second))
+    assert of_first.is_trained_on.tolist() == [True] * 20 + [False] * 20
+    assert of_second.is_trained_on.all()
+    assert of_second.has_learned_features
+    shutil.rmtree(first.path)
+    of_orphan = network_answers(_subject(_on(tmp_path, "first", training="epochs: 2")), second, no_progress)
+    assert of_orphan.is_trained_on.all()
+    assert of_orphan.has_learned_features
+
+
+def test_a_head_on_the_network_of_another_run_has_seen_the_examples_of_both(tmp_path: Path) -> None:
+    _halves(tmp_path)
+    first = _on_half(tmp_path, "first")
+    model = f"{{kind: transfer, backbone: {{kind: run, run: {first.path}}}, head: [{{kind: dense, units: 3}}]}}"
+    trainings = past_trainings(_on_half(tmp_path, "second", model=model))
+    assert [run.experiment().name for run, _, _ in trainings.runs] == ["second", "first"]
+    assert trainings.train_body
+    subject = _subject(_on(tmp_path, "all"))
+    assert trainings.trained_on([examples.inputs for examples in subject.splits.distinct.values()]).all()
 
 
 def test_a_run_on_other_columns_is_refused(tmp_path: Path) -> None:

@@ -107,3 +107,33 @@ def test_a_check_of_a_sample_says_how_many_rows_it_has(tmp_path: Path, monkeypat
     notes = examine(_subject(tmp_path, 400, 5), fast=True).notes
     (note,) = [note for note in notes if "only a sample" in note]
     assert note.startswith("columns that reveal the target: only a sample was checked: 100 of ")
+
+
+def test_checks_of_the_first_columns_say_how_many_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlcli.data.doctor.checks.duplicate_columns._MOST_COLUMNS", 3)
+    for module in ("dlcli.data.leaks", "dlcli.data.doctor.checks.revealing_columns"):
+        monkeypatch.setattr(f"{module}.MOST_COLUMNS", 2)
+    notes = examine(_subject(tmp_path, 400, 5), fast=True).notes
+    assert [note for note in notes if "only a sample" in note] == [
+        "duplicate columns: only a sample was checked: the first 3 of 5 columns",
+        "columns that reveal the target: only a sample was checked: the first 2 of 5 columns",
+    ]
+
+
+def test_categories_under_two_names_are_found_also_if_a_sample_of_the_rows_has_most_of_them_once(tmp_path: Path) -> None:
+    rows = 10_000
+    day = np.arange(rows) // 4
+    table = {
+        "day": [f"day {number}" for number in day.tolist()],
+        "date": [f"date {number:05}" for number in day.tolist()],
+        "name": [f"n{number}" for number in range(rows)],
+        "code": [f"c{number}" for number in range(rows)],
+        "x": np.random.default_rng(0).normal(size=rows),
+        "target": ["yes", "no"] * (rows // 2),
+    }
+    pq.write_table(pa.table(table), tmp_path / "days.parquet")
+    source = "{kind: parquet, path: days.parquet, target: target, max_categories: 20000, validation: 0, test: 0}"
+    experiment = load(write_spec(tmp_path, source)).experiment
+    (issue,) = DuplicateColumns().issues(open_subject(experiment, offline=True, thorough=False), no_progress)
+    assert issue.columns == ("date",)
+    assert issue.evidence == ("'date' is 'day', perhaps in another unit",)

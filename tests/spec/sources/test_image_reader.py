@@ -1,3 +1,6 @@
+import json
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -6,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from dlcli.export.readme import write_image_reader
 from dlcli.runtime import image_reader
 from dlcli.runtime.image_reader import Settings, UnreadableImage, read_image, read_picture
 from dlcli.runtime.images import ImageFiles, incomplete_words
@@ -17,8 +21,23 @@ from spec.sources.odd_images import RAMP, broken_exif, exif, half_jpeg, jpeg, pn
 TWELVE_BITS = (RAMP.astype("uint16") * 16) + 7
 
 
-def test_the_reader_that_exports_carry_needs_no_dlcli_and_knows_the_same_formats() -> None:
-    assert "dlcli" not in {line.split()[1].split(".")[0] for line in _imports(Path(image_reader.__file__))}
+def test_the_reader_that_exports_carry_needs_no_dlcli_and_reads_the_same_pixels(tmp_path: Path) -> None:
+    write_image_reader(tmp_path)
+    packages = {line.split()[1].split(".")[0] for line in _imports(tmp_path / "image_reader.py")}
+    assert {"numpy", "PIL"} <= packages <= {"numpy", "PIL", *sys.stdlib_module_names}
+    (tmp_path / "turned.jpg").write_bytes(jpeg(RAMP, exif((0x112, 3, 1, b"\x06\0\0\0"))))
+    program = (
+        "import sys, image_reader\n"
+        "print(image_reader.read_image('turned.jpg', image_reader.Settings(channels=1)).tolist())\n"
+        "assert not any(name.startswith('dlcli') for name in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    pixels = read_image(str(tmp_path / "turned.jpg"), Settings(channels=1))
+    assert pixels.shape == (RAMP.shape[1], RAMP.shape[0], 1)
+    assert json.loads(done.stdout) == pixels.tolist()
+
+
+def test_the_reader_knows_the_image_types_of_sources() -> None:
     assert image_reader.FORMATS == image_types.FORMATS
 
 

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from dlcli.errors import DataError
-from dlcli.runtime.images import ImageFiles, fit_arrays, read_image
+from dlcli.runtime.image_arrays import fit_arrays
+from dlcli.runtime.images import ImageFiles, read_image
 from dlcli.spec.data.data import ImageSettings
 
 RAMP = np.linspace(0, 255, 24 * 16, dtype="uint8").reshape(16, 24)

@@ -11,7 +11,7 @@ from dlcli.cli.scaffold.plan import DataPlan, Pictures
 from dlcli.cli.scaffold.questions import Questions, refuse_unknown
 from dlcli.cli.scaffold.sequences import SERIES
 from dlcli.errors import UsageError
-from dlcli.spec.data.sources.npz import parts_of, stem_and_part
+from dlcli.spec.data.sources.npz_names import parts_of, stem_and_part
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array

@@ -43,6 +43,7 @@ class Subject:
         runs: the runs whose networks a check may use.
         opening_seconds: the seconds that it took to open the source.
         measurements: what one check, or the opening, has measured and checks use too, by name.
+        notes: what the opening and the checks report on their own work.
     """
 
     experiment: Experiment
@@ -52,6 +53,7 @@ class Subject:
     runs: tuple[RunFolder, ...] = ()
     opening_seconds: float = 0.0
     measurements: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    notes: list[str] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def has_rows(self) -> bool:
@@ -83,10 +85,15 @@ class Subject:
         return {name: examples for name, examples in self.splits.distinct.items() if name != "train" and name in is_given}
 
     @property
+    def columns(self) -> int:
+        """The number of the columns of all rows; only where `has_rows`."""
+        inputs = self.splits.train.inputs
+        return len(inputs.columns) or prod(inputs.shape or ())
+
+    @property
     def cells(self) -> int:
         """The number of the cells of all rows."""
-        inputs = self.splits.train.inputs
-        return sum(map(len, self.splits.distinct.values())) * (len(inputs.columns) or prod(inputs.shape or ()))
+        return sum(map(len, self.splits.distinct.values())) * self.columns
 
     @cached_property
     def rows(self) -> Rows:
@@ -155,6 +162,11 @@ class TableCheck(Check):
     def reason_against(self, subject: Subject) -> str:
         """Returns `NOT_APPLICABLE` for other examples."""
         return "" if subject.has_rows else NOT_APPLICABLE
+
+
+def first_columns(subject: Subject, most: int) -> str:
+    """Returns the sample of a check of tables that reads at most so many columns; empty if there are no more."""
+    return f"the first {most:,} of {subject.columns:,} columns" if subject.columns > most else ""
 
 
 class ClassCheck(Check):

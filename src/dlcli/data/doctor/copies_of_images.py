@@ -9,8 +9,9 @@ import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.data.doctor.check import Progress
-from dlcli.data.doctor.image_facts import GREY_WEIGHTS, ImageFacts
+from dlcli.data.doctor.image_facts import ImageFacts
 from dlcli.data.doctor.image_hashes import oriented, similar_pairs
+from dlcli.data.doctor.image_record import GREY_WEIGHTS
 from dlcli.data.small_images import ALIKE, aligned_correlations
 
 MOST_PARTNERS = 50

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -20,7 +20,7 @@ from dlcli.data.doctor.check import (
     no_progress,
 )
 from dlcli.data.doctor.checks import CHECKS
-from dlcli.data.doctor.image_facts import FILE_RECORDS, FileRecords, file_records
+from dlcli.data.doctor.file_records import FILE_RECORDS, FileRecords, file_records
 from dlcli.data.doctor.issue import SEVERITIES, Issue
 from dlcli.data.exclude import read_exclusion
 from dlcli.data.resolve import prepared
@@ -41,7 +41,7 @@ class Examination:
 
     Attributes:
         issues: the issues, the most important first.
-        notes: why checks were not made, or on a sample only, and what the source reports on itself.
+        notes: why checks were not made, or on a sample only; what the source reports on itself; failed helper processes.
         examples: the number of examples of each split.
         counts: the number of examples of each class in each split; empty for regression.
         unreadable: the number of image files that cannot be read.
@@ -90,7 +90,7 @@ def examine(subject: Subject, *, fast: bool = False, progress: Progress = no_pro
     counts = {name: output.counts(part.targets, classes) for name, part in splits.items()} if subject.has_labels else {}
     return Examination(
         issues=tuple(ordered(issues)),
-        notes=(*(note for note in subject.opened.notes if note not in summaries), *notes),
+        notes=(*(note for note in subject.opened.notes if note not in summaries), *subject.notes, *notes),
         examples={name: len(examples) for name, examples in splits.items()},
         counts={name: row for name, row in counts.items() if row},
         unreadable=len(subject.unreadable),
@@ -150,8 +150,8 @@ def open_subject(
     opened = open_examples(experiment, offline=offline, split=split, revision=REVISION)
     opened, _ = exclusion.of_source(opened)
     opened = with_parts_and_groups(opened, experiment)
-    records = FileRecords()
-    readable, unreadable = _readable(opened, records if thorough else None, progress)
+    records, notes = FileRecords(), list[str]()
+    readable, unreadable = _readable(opened, records if thorough else None, progress, notes.append)
     for part, examples in readable.parts.items():
         if not len(examples):
             raise DataError(f"the {part} split of the source has no {'readable ' if unreadable else ''}examples")
@@ -166,30 +166,35 @@ def open_subject(
         runs=tuple(runs),
         opening_seconds=perf_counter() - began,
         measurements={FILE_RECORDS: records},
+        notes=notes,
     )
 
 
-def _readable(opened: Opened, records: FileRecords | None, progress: Progress) -> tuple[Opened, dict[str, str]]:
+def _readable(
+    opened: Opened, records: FileRecords | None, progress: Progress, note: Callable[[str], None]
+) -> tuple[Opened, dict[str, str]]:
     """Returns the source without unreadable image files, and the error of each of those by its id.
 
-    With `records` all files are decoded, and their records are added.
+    With `records` all files are decoded, and their records are added; `note` receives what users should know of that.
     """
     parts, faults = dict(opened.parts), dict[str, str]()
     for part, examples in opened.parts.items():
         files = examples.inputs
         if not isinstance(files, ImageFiles):
             continue
-        unreadable = files.unreadable(thorough=False) if records is None else _undecodable(files, records, part, progress)
+        unreadable = files.unreadable(thorough=False) if records is None else _undecodable(files, records, part, progress, note)
         faults |= {examples.ids[place]: error for place, error in unreadable.items()}
         readable = [place for place in range(len(examples)) if place not in unreadable]
         parts[part] = examples.take(np.array(readable, "int64"))
     return replace(opened, parts=parts), faults
 
 
-def _undecodable(files: ImageFiles, records: FileRecords, part: str, progress: Progress) -> dict[int, str]:
+def _undecodable(
+    files: ImageFiles, records: FileRecords, part: str, progress: Progress, note: Callable[[str], None]
+) -> dict[int, str]:
     """Decodes image files, adds their records, and returns the error of each unreadable file by its place."""
     settings, unreadable = settings_of(files.image), dict[int, str]()
-    for place, (path, record) in enumerate(zip(files.paths, file_records(files), strict=True)):
+    for place, (path, record) in enumerate(zip(files.paths, file_records(files, note), strict=True)):
         records[path, settings] = record
         if record.fault:
             unreadable[place] = f"{path}: {record.fault}"

@@ -15,13 +15,13 @@ STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """Inverse strengths of the penalty on the weights (scikit-learn's `C`), of which the best is used."""
 _MOST_FEATURES = 1024
 _MOST_COMPARED = 2000
-"""Maximum number of examples on which strengths are compared."""
+"""Number of examples on which strengths are compared, besides further ones of rare classes."""
 
 
 def out_of_fold(features: Array, labels: Array, classes: int) -> Array:
     """Returns the probabilities `(n, classes)` of models that were fitted on the other folds.
 
-    The strength of the penalty has the smallest log loss out of fold, on at most 2,000 of the examples.
+    The strength of the penalty has the smallest log loss out of fold, on about 2,000 of the examples.
 
     Args:
         features: float32 `(n, features)`; of more than 1,024, as many principal components are used.
@@ -32,10 +32,25 @@ def out_of_fold(features: Array, labels: Array, classes: int) -> Array:
 
 
 def _best_strength(features: Array, labels: Array, classes: int) -> float:
-    places = np.random.default_rng(0).permutation(len(labels))[:_MOST_COMPARED]
+    places = _compared(labels)
     features, labels = features[places], labels[places]
     losses = [_log_loss(_probabilities(features, labels, classes, strength), labels) for strength in STRENGTHS]
     return STRENGTHS[int(np.argmin(losses))]
+
+
+def _compared(labels: Array) -> Array:
+    """Returns the places of a random sample: of each class its share, but at least as many as there are folds.
+
+    A model that is fitted on the other folds must know every class.
+    """
+    order = np.random.default_rng(0).permutation(len(labels))
+    if len(labels) <= _MOST_COMPARED:
+        return order
+    is_compared = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        of_class = order[labels[order] == label]
+        is_compared[of_class[: max(FOLDS, round(len(of_class) * _MOST_COMPARED / len(labels)))]] = True
+    return np.asarray(order[is_compared[order]])
 
 
 def _log_loss(probabilities: Array, labels: Array) -> float:

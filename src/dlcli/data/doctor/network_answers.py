@@ -11,9 +11,9 @@ import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.data.doctor.check import Progress, Subject
+from dlcli.data.doctor.past_trainings import past_trainings
 from dlcli.data.inputs import recorded_shared
 from dlcli.data.open_run import OpenRun, open_run
-from dlcli.data.source_examples import open_examples
 from dlcli.errors import DataError
 from dlcli.runs import RunFolder
 from dlcli.runtime.images import ImageFiles
@@ -33,9 +33,9 @@ class NetworkAnswers:
         features: the inputs of its last layer and, of images, the last feature maps of each resolution, averaged over
             positions, float32 `(n, features)`.
         probabilities: its probabilities in the order of the data's classes `(n, classes)`; None if it has other classes.
-        is_trained_on: whether an example was a training example of the run, bool `(n,)`.
-        has_learned_features: whether the training changed the layers below the head, so that features of training examples
-            depend on their labels.
+        is_trained_on: whether an example was a training example of the run, or of one that it started from, bool `(n,)`.
+        has_learned_features: whether one of these trainings changed the layers below the head, so that features of training
+            examples depend on their labels.
     """
 
     features: Array
@@ -54,6 +54,7 @@ def network_answers(subject: Subject, run: RunFolder, progress: Progress) -> Net
     """
     parts = [examples.inputs for examples in subject.splits.distinct.values()]
     with open_run(run) as opened:
+        trainings = past_trainings(run)
         inputs = [_as_of_run(part, opened) for part in parts]
         blocks, total = list[tuple[Array, Array]](), sum(map(len, inputs))
         for features, output in _answers(opened, inputs):
@@ -64,8 +65,8 @@ def network_answers(subject: Subject, run: RunFolder, progress: Progress) -> Net
         return NetworkAnswers(
             features=features,
             probabilities=_in_order(scores, opened, subject.opened.classes),
-            is_trained_on=_trained_on(opened, parts),
-            has_learned_features=any(stage.trains_backbone for stage in opened.experiment.stages),
+            is_trained_on=trainings.trained_on(parts),
+            has_learned_features=trainings.train_body,
         )
 
 
@@ -149,16 +150,3 @@ def _in_order(scores: Array, opened: OpenRun, classes: tuple[str, ...]) -> Array
     if set(names) != places.keys() or scores.ndim != 2 or scores.shape[1] != len(names):
         return None
     return scores[:, [places[name] for name in names]]
-
-
-def _trained_on(opened: OpenRun, inputs: list[Inputs]) -> Array:
-    """Returns which examples were training examples of the run; all of them if its data can no longer be read."""
-    try:
-        source = open_examples(opened.experiment, offline=True, split=opened.run.split(), revision=opened.run.revision())
-    except DataError:
-        return np.ones(sum(map(len, inputs)), dtype=bool)
-    split, trained = opened.run.split(), set[Any]()
-    for examples in source.parts.values():
-        places = np.array([place for place, name in enumerate(examples.ids) if split.get(name) == "train"], "int64")
-        trained.update(examples.inputs.keys(places))
-    return np.array([key in trained for part in inputs for key in part.keys(np.arange(len(part)))], dtype=bool)

@@ -13,7 +13,8 @@ from dlcli.arrays import Array
 from dlcli.charts.contact_sheet import Row, contact_sheet
 from dlcli.data.doctor.check import Subject
 from dlcli.errors import UsageError
-from dlcli.runtime.images import ImageFiles, read_image, shown
+from dlcli.runtime.image_arrays import shown
+from dlcli.runtime.images import ImageFiles, read_image
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.upstream.start import quiet_start

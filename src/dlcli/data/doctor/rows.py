@@ -146,6 +146,9 @@ class _JoinedIds(Sequence[str]):
     def __getitem__(self, place: int | slice) -> str | list[str]:
         if isinstance(place, slice):
             return [self[number] for number in range(*place.indices(len(self)))]
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"{place} of {len(self)} ids")
+        place %= len(self)
         part = int(np.searchsorted(self._ends, place, side="right"))
         return self._ids[part][int(place - (self._ends[part - 1] if part else 0))]
 

@@ -33,10 +33,12 @@ def columns(texts: Sequence[str]) -> str:
 
 
 def share(part: float) -> str:
-    """Returns a share in percent: whole above 10 %, else with one decimal."""
+    """Returns a share in percent: whole numbers, below 10 % and where they would be 100 % with one decimal."""
     if 0 < part < 0.0005:
         return "less than 0.1 %"
-    return f"{100 * part:.0f} %" if part >= 0.1 or part == 0 else f"{100 * part:.1f} %"
+    if 0.9995 <= part < 1:
+        return "more than 99.9 %"
+    return f"{100 * part:.1f} %" if 0 < part < 0.1 or 0.995 <= part < 1 else f"{100 * part:.0f} %"
 
 
 def is_or_are(number: int) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from dlcli.runs.batches import Job
+from dlcli.runtime.cores import affinity
 from dlcli.runtime.free_memory import free_memory
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.load import load_text
@@ -36,9 +36,8 @@ def runs_at_once(jobs: Sequence[Job], memory_gb: float | None = None) -> int:
         jobs: the jobs of the batch.
         memory_gb: the memory limit of a run in GB.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     by_memory = int(free_memory() // max(_RUN_MEMORY, (memory_gb or 0) * 2**30))
-    count = min(cores, len(jobs), by_memory, _MOST)
+    count = min(len(affinity()), len(jobs), by_memory, _MOST)
     return count if count > 1 and all(map(is_small, _different_experiments(jobs))) else 1
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.data.doctor import words
-from dlcli.data.doctor.check import Progress, Subject, TableCheck
+from dlcli.data.doctor.check import Progress, Subject, TableCheck, first_columns
 from dlcli.data.doctor.issue import Issue
 from dlcli.data.doctor.rows import Rows, codes_of
 
@@ -28,6 +28,10 @@ class DuplicateColumns(TableCheck):
 
     name = "duplicate columns"
     is_fast = True
+
+    def sample(self, subject: Subject) -> str:
+        """Returns the number of columns that are compared, if there are more."""
+        return first_columns(subject, _MOST_COLUMNS)
 
     def issues(self, subject: Subject, progress: Progress) -> Iterator[Issue]:
         """Yields at most one issue."""
@@ -88,14 +92,26 @@ def _numbers(rows: Rows, places: Array) -> list[tuple[str, str]]:
 
 
 def _categories(rows: Rows, places: Array) -> list[tuple[str, str]]:
-    """Returns pairs of columns of categories whose values correspond one to one."""
+    """Returns pairs of columns of categories whose values correspond one to one.
+
+    Columns whose values nearly all differ correspond to each other in any case, so each value must occur twice on average.
+    """
     first_of, pairs = dict[bytes, str](), []
     for name in list(rows.columns)[:_MOST_COLUMNS]:
-        codes = codes_of(rows.columns[name][places]) if not rows.is_numeric(name) else np.zeros(0, "int64")
-        if not 1 <= codes.max(initial=0) < len(places) / 2:
+        if rows.is_numeric(name):
+            continue
+        codes = codes_of(rows.columns[name][places])
+        if _differ_mostly(codes) and len(places) < len(rows) and not rows.is_text(name):
+            codes = rows.codes(name)  # values that a sample of the rows has once may occur many times in all rows
+        if codes.max(initial=0) < 1 or _differ_mostly(codes):
             continue
         key = blake2b(codes.tobytes()).digest()
         if key in first_of:
             pairs.append((first_of[key], name))
         first_of.setdefault(key, name)
     return pairs
+
+
+def _differ_mostly(codes: Array) -> bool:
+    """Whether there are at least half as many values as rows."""
+    return bool(codes.max(initial=0) >= len(codes) / 2)

@@ -8,7 +8,8 @@ from functools import partial
 from os.path import basename
 
 from dlcli.data.doctor.check import NOT_APPLICABLE, Check, Progress, Subject
-from dlcli.data.doctor.image_facts import ImageFacts, ImageRecord, has_images, image_facts
+from dlcli.data.doctor.image_facts import ImageFacts, has_images, image_facts
+from dlcli.data.doctor.image_record import ImageRecord
 from dlcli.data.doctor.issue import Issue, Severity
 from dlcli.data.doctor.named_images import issue_of_images, share_of
 from dlcli.runtime.image_reader import Picture

@@ -8,7 +8,8 @@ from math import log
 import numpy as np
 
 from dlcli.data.doctor.check import NOT_APPLICABLE, Check, Progress, Subject
-from dlcli.data.doctor.image_facts import BLANK, CONTRAST, ImageFacts, has_images, image_facts
+from dlcli.data.doctor.image_facts import ImageFacts, has_images, image_facts
+from dlcli.data.doctor.image_record import BLANK, CONTRAST
 from dlcli.data.doctor.issue import Issue
 from dlcli.data.doctor.named_images import issue_of_images, share_of
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dlcli.data.doctor.check import NOT_APPLICABLE, Check, Progress, Subject
 from dlcli.data.doctor.copies_of_images import NearPairs, equal_groups, near_pairs
 from dlcli.data.doctor.copy_groups import CopyWords, connected, copy_issues
-from dlcli.data.doctor.image_facts import SMALLEST, ImageFacts, has_images, image_facts
+from dlcli.data.doctor.image_facts import ImageFacts, has_images, image_facts
 from dlcli.data.doctor.image_hashes import ORIENTATIONS, can_hash
+from dlcli.data.doctor.image_record import SMALLEST
 from dlcli.data.doctor.issue import Issue
 from dlcli.program import install_command
 

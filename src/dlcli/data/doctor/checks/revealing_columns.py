@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from dlcli.data.doctor import words
-from dlcli.data.doctor.check import Progress, Subject, TableCheck
+from dlcli.data.doctor.check import Progress, Subject, TableCheck, first_columns
 from dlcli.data.doctor.issue import REVEALING, Issue
 from dlcli.data.doctor.rows import codes_of
 from dlcli.data.leak_judgement import revealing_columns
-from dlcli.data.leaks import MOST_ROWS
+from dlcli.data.leaks import MOST_COLUMNS, MOST_ROWS
 
 _BEGINNING = 200
 
@@ -23,9 +23,12 @@ class RevealingColumns(TableCheck):
     is_fast = True
 
     def sample(self, subject: Subject) -> str:
-        """Returns the size of the sample by which a column's rule is learned, if there are more rows."""
+        """Returns the rows by which a column's rule is learned, and the columns that have one, if there are more."""
+        if not subject.has_labels:
+            return ""
         rows = len(subject.splits.train)
-        return f"{MOST_ROWS:,} of {rows:,} training rows, drawn at random" if subject.has_labels and rows > MOST_ROWS else ""
+        of_rows = f"{MOST_ROWS:,} of {rows:,} training rows, drawn at random" if rows > MOST_ROWS else ""
+        return ", and ".join(filter(None, (of_rows, first_columns(subject, MOST_COLUMNS))))
 
     def issues(self, subject: Subject, progress: Progress) -> Iterator[Issue]:
         """Yields an issue for each such column."""

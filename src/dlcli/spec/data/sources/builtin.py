@@ -49,7 +49,7 @@ class Builtin(SourceSpec):
             return _library_messages()
         import numpy as np
 
-        from dlcli.runtime.images import fit_arrays
+        from dlcli.runtime.image_arrays import fit_arrays
         from dlcli.runtime.inputs import array_inputs
         from dlcli.upstream.sklearn import bundled_table
 

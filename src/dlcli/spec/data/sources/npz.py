@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pydantic import Field, PrivateAttr
 
 from dlcli.errors import DataError
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes, labels_of, no_labels, row_ids
+from dlcli.spec.data.sources.npz_names import named_like, nearest_pair, pairs_of, parts_of, stem_and_part
 from dlcli.spec.data.sources.npz_values import (
     array_header,
     constant_columns,
@@ -22,7 +22,6 @@ from dlcli.spec.data.sources.npz_values import (
     is_channels_first,
     rows_without_values,
 )
-from dlcli.spec.data.sources.part_names import SPLITS, part_of
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import Task
 
@@ -57,7 +56,7 @@ class Npz(SourceSpec):
 
     def facts(self, task: Task) -> Facts:
         """Returns the splits of the file, and the shape of an example by the header of the training split's array."""
-        pairs = _pairs(self._names() or [], self.features, self.target)
+        pairs = pairs_of(self._names() or [], self.features, self.target)
         header = array_header(self.path, pairs["train"][0]) if "train" in pairs else None
         shape, is_image = example_shape(header) if header else (None, False)
         return Facts(
@@ -108,7 +107,7 @@ class Npz(SourceSpec):
             arrays = parts_of(name, names)
             twice = next((f"{part}: {' and '.join(same)}" for part, same in arrays.items() if len(same) > 1), None)
             if "train" not in arrays:
-                yield key, f"the file has no array `{name}`; it holds {', '.join(names[:20]) or 'none'}{_nearest_pair(names)}"
+                yield key, f"the file has no array `{name}`; it holds {', '.join(names[:20]) or 'none'}{nearest_pair(names)}"
             elif twice:
                 yield key, f"the file contains two arrays for one split, {twice}; keep one of them"
         yield from self._header_faults(names)
@@ -119,7 +118,7 @@ class Npz(SourceSpec):
 
     def _header_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
         """Yields arrays that do not fit each other or hold no values, by their headers alone."""
-        for pair in _pairs(names, self.features, self.target).values():
+        for pair in pairs_of(names, self.features, self.target).values():
             headers = [array_header(self.path, name) for name in pair]
             for name, header in zip(pair, headers, strict=True):
                 if header and header.dtype == "|O":
@@ -137,7 +136,7 @@ class Npz(SourceSpec):
 
     def _part_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
         """Yields inputs of other splits whose shape or type differs from the training split, by their headers."""
-        features = {part: pair[0] for part, pair in _pairs(names, self.features, self.target).items()}
+        features = {part: pair[0] for part, pair in pairs_of(names, self.features, self.target).items()}
         train = array_header(self.path, features["train"]) if "train" in features else None
         for name in (name for part, name in features.items() if part != "train"):
             header = array_header(self.path, name)
@@ -147,7 +146,7 @@ class Npz(SourceSpec):
 
     def _value_faults(self, names: list[str]) -> Iterator[tuple[str, str]]:
         """Yields arrays with channels first, and those that hold NaN."""
-        for features, *targets in _pairs(names, self.features, self.target).values():
+        for features, *targets in pairs_of(names, self.features, self.target).values():
             header = array_header(self.path, features)
             if header and is_channels_first(header.shape[1:]):
                 yield "path", f"{self.path}: {_channels_first(features, header.shape)}"
@@ -165,7 +164,7 @@ class Npz(SourceSpec):
 
     def _constant_targets(self, name: str) -> Iterator[str]:
         names = self._names() or []
-        target = next((pair[1] for pair in _pairs(names, self.features, name).values()), name)
+        target = next((pair[1] for pair in pairs_of(names, self.features, name).values()), name)
         for place, value in constant_columns(self.path, target).items():
             header = array_header(self.path, target)
             which = (
@@ -176,13 +175,13 @@ class Npz(SourceSpec):
     def _unused(self) -> Iterator[str]:
         """Yields the arrays that are not used."""
         names = self._names() or []
-        pairs = _pairs(names, self.features, self.target)
+        pairs = pairs_of(names, self.features, self.target)
         targets = {} if self.target is None else parts_of(self.target, names)
         features = {part: same[0] for part, same in parts_of(self.features, names).items()}
         for part, name in features.items():
             if part not in pairs and self.target is not None:
                 yield (
-                    f"`{name}` has no labels ({_named_like(self.target, name)}) and is not used; to predict on it:"
+                    f"`{name}` has no labels ({named_like(self.target, name)}) and is not used; to predict on it:"
                     f" np.save('{name}.npy', np.load('{Path(self.path).name}')['{name}'])"
                 )
         used = {name for pair in pairs.values() for name in pair} | set(features.values())
@@ -247,7 +246,7 @@ class Npz(SourceSpec):
         notes = list(self._unused())
         try:
             with np.load(self.path, allow_pickle=False) as archive:
-                for part, names in _pairs(archive.files, self.features, self.target).items():
+                for part, names in pairs_of(archive.files, self.features, self.target).items():
                     examples, classes = self._part(archive, names, part, request, classes)
                     side_columns = self._side_values(archive, part, len(examples), request.side_columns)
                     parts[part] = replace(examples, side_columns=side_columns)
@@ -296,7 +295,7 @@ class Npz(SourceSpec):
             )
 
     def _inputs(self, raw: Array, name: str, request: Request) -> Array:
-        from dlcli.runtime.images import fit_arrays
+        from dlcli.runtime.image_arrays import fit_arrays
 
         inputs = as_inputs(raw, f"{self.path}: `{name}`")
         if request.revision > 1 and is_channels_first(inputs.shape[1:]):
@@ -310,62 +309,6 @@ class Npz(SourceSpec):
     def _target_names(self, targets: Array) -> tuple[str, ...]:
         count = targets.shape[1]
         return (str(self.target),) if count == 1 else tuple(f"{self.target}_{index}" for index in range(count))
-
-
-def stem_and_part(name: str) -> tuple[str, str]:
-    """Returns an array's name without the word that names a split, and that split; "" where no word names one."""
-    words = re.split(r"([_\-. ])", name)
-    parts = {place: named[0] for place, word in enumerate(words) if (named := part_of(word)) and not named[1]}
-    if len(parts) != 1 or len(words) == 1:
-        return name, ""
-    ((place, part),) = parts.items()
-    rest = words[2:] if place == 0 else words[: place - 1] + words[place + 1 :]
-    return "".join(rest), part
-
-
-def parts_of(name: str, names: list[str]) -> dict[str, list[str]]:
-    """Returns the arrays that correspond to `name` in each split, in the order of the splits.
-
-    `name` itself is the training split's, else `name_train`. What may be validation or test, `x_eval`, is the one that
-    is missing, test if both are.
-    """
-    stem = stem_and_part(name)[0]
-    arrays: dict[str, list[str]] = {}
-    for other in names:
-        other_stem, part = stem_and_part(other)
-        if part and other_stem == stem:
-            arrays.setdefault(part, []).append(other)
-    evaluation = arrays.pop("evaluation", None)
-    if evaluation:
-        free = next((part for part in ("test", "validation") if part not in arrays), "test")
-        arrays[free] = [*arrays.get(free, []), *evaluation]
-    if name in names:
-        arrays["train"] = [name]
-    return {part: arrays[part] for part in SPLITS if part in arrays}
-
-
-def _pairs(names: list[str], features: str, target: str | None) -> dict[str, tuple[str, ...]]:
-    """Returns the arrays of inputs and of labels of each part that has both; without `target`, those of inputs alone."""
-    inputs = parts_of(features, names)
-    if target is None:
-        return {part: (same[0],) for part, same in inputs.items()}
-    labels = parts_of(target, names)
-    return {part: (same[0], labels[part][0]) for part, same in inputs.items() if part in labels}
-
-
-def _named_like(target: str, features: str) -> str:
-    """Returns the name that the labels of an array of inputs would have: `y_test` for `x_test`."""
-    part = next(word for word in re.split(r"[_\-. ]", features) if part_of(word))
-    own = [word for word in re.split(r"[_\-. ]", target) if part_of(word)]
-    return target.replace(own[0], part) if own else f"{target}_{part}"
-
-
-def _nearest_pair(names: list[str]) -> str:
-    """Returns the fields that fit the arrays of a file whose names are usual ones."""
-    for features, target in (("train_images", "train_labels"), ("X_train", "y_train"), ("X", "y"), ("images", "labels")):
-        if features in names and target in names:
-            return f"; set `features: {features}, target: {target}`"
-    return ""
 
 
 def _channels_first(name: str, shape: tuple[int, ...]) -> str:

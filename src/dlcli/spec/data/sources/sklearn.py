@@ -122,7 +122,7 @@ class Sklearn(FetchedSource):
         """Returns the images, whose pixels the file has in columns, and the numbers of the people."""
         import numpy as np
 
-        from dlcli.runtime.images import fit_arrays
+        from dlcli.runtime.image_arrays import fit_arrays
         from dlcli.runtime.inputs import array_inputs
 
         if faces.dtype != "uint8" or faces.shape != (PEOPLE * IMAGES_OF_A_PERSON, _SIDE * _SIDE):

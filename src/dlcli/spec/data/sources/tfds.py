@@ -319,7 +319,7 @@ def _class_names(file: Path, label: dict[str, Any] | None) -> tuple[str, ...]:
 
 def _converter(feature: Any, image: Any, where: str) -> Any:
     """Returns what resizes each of a feature's images to the requested size; None where they have it already."""
-    from dlcli.runtime.images import fit_array
+    from dlcli.runtime.image_arrays import fit_array
 
     shape = feature.shape
     if not _is_image(feature):
