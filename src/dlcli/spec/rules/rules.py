@@ -49,7 +49,9 @@ def _source_files(experiment: Experiment) -> Iterator[Finding]:
 
 def _task_fits_source(experiment: Experiment) -> Iterator[Finding]:
     facts = experiment.data.facts(experiment.task)
-    if not facts.takes(experiment.task):
+    if experiment.task.output.needs_series and experiment.task.name not in facts.tasks:
+        yield ("task",), f"`task: {experiment.task}` needs `data.source.kind: series`"
+    elif not facts.takes(experiment.task):
         yield ("task",), f"this source is for {' or '.join(facts.tasks)}, not {experiment.task}"
     elif experiment.task.output.reads_labels and not facts.has_labels:
         yield ("data", "source"), f"the source has no labels, which `task: {experiment.task}` needs"
