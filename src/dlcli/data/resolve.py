@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcli.data.balance import epoch_examples, resolved_balance
+from dlcli.data.series_scale import with_series_scale
 from dlcli.data.split import DEFAULT_SHARES
 from dlcli.data.splits import Splits
 from dlcli.data.texts import LONGEST, resolved_text
@@ -65,7 +66,7 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
     balance = resolved_balance(experiment, splits)
     examples = epoch_examples(experiment, splits)
     steps = -(-examples // data.examples_in_step(examples))
-    experiment = _monitored(experiment, splits)
+    experiment = with_series_scale(_monitored(experiment, splits), splits)
     training = experiment.training
     has_epochs = bool(training.stages) or (_is_network(experiment) and training.epochs > 0)
     stages = [_lasting(stage, steps) for stage in experiment.stages] if has_epochs else []

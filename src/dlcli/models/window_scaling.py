@@ -1,9 +1,9 @@
 """Windows that are scaled by their own values, inside the model: raw windows go in, forecasts in the targets' units come out.
 
-The level of a series may drift, so that scaling by the training split alone leaves other values than those of the training. The
-level is the last value (`window_last`) or the mean of the window (`window_standard`, which also divides by its deviation), or the
-mean and the deviation of its series in training, which the window has as channels. Only measured channels have a level. What
-remains is scaled by the training split, for inputs as for targets.
+The level of a series may drift, so that scaling by the training split alone leaves other values than those of the training.
+The level is the last value (`window_last`) or the mean of the window (`window_standard`, which also divides by its deviation),
+or the mean and the deviation of its series in training, which the window has as channels. Only measured channels have a level.
+What remains is scaled by the training split, for inputs as for targets.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ class ScaledWindows:
         """Returns targets `(n, columns)`, float64, without the level of the windows."""
         count = values.shape[1] // int(self.level.shape[-1])
         changes = values.astype("float64") - np.tile(np.asarray(self.level, dtype="float64"), (1, count))
-        return changes if self.spread is None else changes / np.tile(np.asarray(self.spread, dtype="float64"), (1, count))
+        if self.spread is not None:
+            changes = changes / np.tile(np.asarray(self.spread, dtype="float64"), (1, count))
+        return np.asarray(changes)
 
 
 def scales_windows(inputs: Inputs, normalize: str) -> bool:

@@ -75,6 +75,11 @@ class Windows(Inputs):
         return str(self.series.dtype)
 
     @property
+    def entity_scales(self) -> Mapping[str, list[list[float]]]:
+        """The scale of each series."""
+        return self.scales
+
+    @property
     def gathers(self) -> bool:
         """True: windows are gathered from memory."""
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from dlcli.tasks.heads import DenseHead, Head, QuantileHead
 from dlcli.tasks.values import Values
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ class Forecasts(Values):
 
     def __init__(self, horizon: int = 1, targets: Sequence[str] = ("value",), quantiles: Sequence[float] = ()) -> None:
         self.horizon, self.series, self.quantiles = horizon, tuple(targets), tuple(quantiles)
+
+    @property
+    def head(self) -> Head:  # type: ignore[override]
+        """A dense layer; with quantiles, one whose outputs are in their order."""
+        return DenseHead() if self.points_only else QuantileHead(self.blocks)
 
     @property
     def blocks(self) -> tuple[float, ...]:
@@ -113,3 +119,8 @@ class Forecasts(Values):
     def simple_models(self, seed: int, *, texts: bool = False) -> Iterator[tuple[str, Any]]:
         """Yields nothing: `tasks.forecasters` has the simple models of windows."""
         yield from ()
+
+    def simple_scores(self, model: Any, inputs: Any, names: Sequence[str]) -> Array:
+        """Returns the forecasts of a fitted simple model for windows."""
+        forecasts: Array = model.predict(inputs)
+        return forecasts

@@ -1,7 +1,7 @@
 """The metrics of forecasts: errors relative to the naive forecast or to the values, and the coverage of intervals."""
 
 from collections.abc import Sequence
-from math import nan
+from math import isnan, nan
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from pydantic import Field
@@ -82,6 +82,14 @@ class Coverage(ForecastMetric):
 
     higher_is_better: ClassVar[bool] = True
     kind: Literal["coverage"]
+
+    def estimate(self, truth: "Array", scores: "Array", task: Task) -> "Estimate":
+        """Returns the fraction with its interval."""
+        from dlcli.runtime import estimates
+
+        plain = super().estimate(truth, scores, task)
+        values = self.values(truth, scores, cast("Forecasts", task.output))
+        return plain if isnan(plain.value) else estimates.of_shares(values)
 
     def values(self, truth: "Array", scores: "Array", output: Forecasts) -> "Array":
         """Returns the fraction of each example; NaN without quantiles on both sides of the median."""

@@ -154,9 +154,9 @@ class Huber(LossSpec):
 
 def _rising(value: Any) -> Any:
     is_list = isinstance(value, (list, tuple)) and bool(value)
-    if is_list and all(isinstance(item, float) and 0 < item < 1 for item in value):
-        if sorted(set(value)) == list(value) and 0.5 in value:
-            return list(value)
+    are_fractions = is_list and all(isinstance(item, float) and 0 < item < 1 for item in value)
+    if are_fractions and sorted(set(value)) == list(value) and 0.5 in value:
+        return list(value)
     what = "rising numbers between 0 and 1, with 0.5 among them, such as [0.1, 0.5, 0.9]"
     raise PydanticCustomError("expected", "expected {what}", {"what": what})
 

@@ -24,6 +24,20 @@ if TYPE_CHECKING:
     from dlcli.arrays import Array
     from dlcli.runtime.estimates import Estimate
 
+__all__ = [
+    "AUC",
+    "LAST_EPOCH",
+    "Accuracy",
+    "Averaged",
+    "Metric",
+    "MetricSpec",
+    "MetricTable",
+    "PlainMetric",
+    "TopK",
+    "higher_is_better",
+    "macro_f1_of",
+]
+
 
 @dataclass(frozen=True)
 class _Row:

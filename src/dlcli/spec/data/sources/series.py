@@ -75,14 +75,16 @@ class Series(SeriesSource):
     known: list[str] = Field(
         default=[],
         description=(
-            "Columns that are known in advance, such as holidays: their values in the steps to forecast are read too, as channels"
-            " that are `horizon` steps ahead. `window` must be at least `horizon`."
+            "Columns that are known in advance, such as holidays: their values in the steps to forecast are read too, as"
+            " channels that are `horizon` steps ahead. `window` must be at least `horizon`."
         ),
     )
     static: list[str] = Field(default=[], description="Numeric columns with one value for each series.")
     validation: Bound = Field(
         default=0.1,
-        description="Time steps that the validation split forecasts: a fraction, a number of steps, or its first time; 0: none.",
+        description=(
+            "Time steps that the validation split forecasts: a fraction, a number of steps, or its first time; 0: none."
+        ),
     )
     test: Bound = Field(
         default=0.2,
@@ -206,8 +208,13 @@ class Series(SeriesSource):
             yield "window", f"window and horizon need {shortest} rows; the file has {len(beginning.rows)}"
 
     def _setting_faults(self) -> Iterator[tuple[str, str]]:
-        roles = {"target": self.targets, "time": [self.time], "entity": [self.entity], "known": self.known}
-        roles["static"] = self.static
+        roles: dict[str, Sequence[str | None]] = {
+            "target": self.targets,
+            "time": [self.time],
+            "entity": [self.entity],
+            "known": self.known,
+            "static": self.static,
+        }
         counts = Counter(name for names in roles.values() for name in names if name)
         for field, names in roles.items():
             for name in dict.fromkeys(name for name in names if name and counts[name] > 1):
@@ -226,9 +233,15 @@ class Series(SeriesSource):
     def _column_faults(self, header: list[str]) -> Iterator[tuple[str, str]]:
         from dlcli.spec.messages import nearest
 
-        features = self.features if isinstance(self.features, list) else []
-        roles = {"target": self.targets, "time": [self.time], "entity": [self.entity], "features": features}
-        roles |= {"drop": self.drop, "known": self.known, "static": self.static}
+        roles: dict[str, Sequence[str | None]] = {
+            "target": self.targets,
+            "time": [self.time],
+            "entity": [self.entity],
+            "features": self.features if isinstance(self.features, list) else [],
+            "drop": self.drop,
+            "known": self.known,
+            "static": self.static,
+        }
         for field, names in roles.items():
             for name in (name for name in names if name and name not in header):
                 near = nearest(name, header)

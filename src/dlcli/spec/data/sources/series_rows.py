@@ -110,8 +110,8 @@ def _numbers(table: Table, name: str) -> Array:
     wrong = np.flatnonzero(~np.isfinite(numbers) & ~gaps_in(column))
     if len(wrong):
         raise DataError(
-            f"{table.path}: column `{name}` holds {str(column[wrong[0]])[:40]!r}, which is no number; list the column in `drop`,"
-            " or name it as `time` or `entity`"
+            f"{table.path}: column `{name}` holds {str(column[wrong[0]])[:40]!r}, which is no number; list the column in"
+            " `drop`, or name it as `time` or `entity`"
         )
     return numbers
 

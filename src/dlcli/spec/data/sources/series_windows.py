@@ -215,9 +215,11 @@ def _constant(source: Series, static: Array, rows: SeriesRows) -> Array:
     Raises:
         DataError: a series has two values.
     """
-    same = (rows.codes[1:] == rows.codes[:-1])[:, None] & (static[1:] != static[:-1])
-    if same.any():
-        row, column = (int(places[0]) for places in same.nonzero())
+    import numpy as np
+
+    rows_and_columns = np.argwhere((np.diff(rows.codes) == 0)[:, None] & (static[1:] != static[:-1]))
+    if len(rows_and_columns):
+        row, column = map(int, rows_and_columns[0])
         raise DataError(
             f"{source.path}: the static column `{source.static[column]}` changes at {rows.row_name(row + 1)}; list it in"
             " `known` or `features`"
