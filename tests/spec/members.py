@@ -88,6 +88,7 @@ _FIELDS = {
     ("Source", "parquet"): "path: /rows.parquet, target: price",
     ("Source", "huggingface"): "path: /set, target: label",
     ("Source", "npz"): "path: /arrays.npz",
+    ("Source", "series"): "path: /rows.csv, target: price, window: 8",
 }
 
 

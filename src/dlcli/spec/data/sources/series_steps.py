@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -126,16 +127,13 @@ def time_of_setting(text: str, form: str, field: str) -> float:
     Raises:
         DataError: it is no time of this form.
     """
-    if form:
+    with suppress(DataError, ValueError):
+        if not form:
+            return float(text)
         seconds = _seconds(text, form)
         seconds = _seconds(text, find_format([text])) if seconds is None else seconds
         if seconds is not None:
             return seconds
-    else:
-        try:
-            return float(text)
-        except ValueError:
-            pass
     raise DataError(f"data.source.{field}: {text!r} is not a time of the time column")
 
 

@@ -271,6 +271,7 @@ def _examples(part: str, starts: Array, rows: SeriesRows, channels: Channels, so
 def _no_windows(source: Series, name: str, rows: int) -> str:
     span = source.window + source.horizon
     remedy = "" if name == "train" else f"; set `{name}` to more time steps"
+    remedy += f": the test split reads the {source.window:,} before it" if name == "validation" and source.test else ""
     return (
         f"{source.path}: the {name} split has no windows: window and horizon need {span:,} rows in sequence without gaps, and"
         f" it has {rows:,} rows{remedy}"
