@@ -259,10 +259,13 @@ def test_wrong_settings_are_found_before_the_training(fields: dict[str, Any], fi
     [
         ({"test": 40}, "data.source.test: 40 leaves no time steps for a split; the file has 40 to use"),
         ({"test": "soon"}, "data.source.test: 'soon' is not a time of the time column"),
-        ({"validation": 3}, "PATH: the validation split has no windows: window and horizon need 5 rows in sequence without gaps,"
-         " and it has 3 rows; set `validation` to more time steps: the test split reads the 4 before it"),
+        (
+            {"validation": 3},
+            "PATH: the validation split has no windows: window and horizon need 5 rows in sequence without gaps, and it has 3"
+            " rows; set `validation` to more time steps: the test split reads the 4 before it",
+        ),
     ],
-)  # fmt: skip
+)
 def test_splits_without_windows_are_refused(fields: dict[str, Any], message: str, tmp_path: Path) -> None:
     path = daily(tmp_path / "days.csv")
     assert refusal(source(path, time="day", **fields)) == message.replace("PATH", str(path))

@@ -49,10 +49,8 @@ class Facts:
         """Tells whether its labels are those of a task.
 
         A task fits if it is among `tasks`, or if its output is of the type of one of theirs and reads labels in the same form;
-        any task fits where `tasks` is empty, and a task that reads no labels. A task of series must be among `tasks`.
+        any task fits where `tasks` is empty, and a task that reads no labels.
         """
-        if task.output.needs_series:
-            return task.name in self.tasks
         outputs = [TASKS[name].output for name in self.tasks]
         return (
             not outputs
