@@ -13,6 +13,7 @@ from conftest import run_plain
 from trainings import Heard, losses, trained, write_spec
 
 from dlcli.errors import SpecError
+from dlcli.explain.methods import make
 from dlcli.predict.answers import layout_of
 from dlcli.predict.predict import prepare
 from dlcli.report.diagnosis import diagnose
@@ -231,6 +232,13 @@ def test_forecasts_and_series_need_each_other(table: Path, fields: dict[str, Any
     with pytest.raises(SpecError) as error:
         load(write_spec(table.parent, source, **{"task": "regression", "name": "refused", "model": LINEAR, **fields}))
     assert message in str(error.value)
+
+
+def test_the_importance_of_each_channel_is_explained(run: RunFolder) -> None:
+    (explanation,) = make(run, [], method="", class_name="", offline=True, skip=lambda *_: None)
+    text = (run.path / "explanations" / explanation.file).with_suffix(".csv").read_text(encoding="utf-8")
+    names = [line.partition(",")[0] for line in text.splitlines()[1:]]
+    assert names == ["y", "noise"]
 
 
 def test_a_table_of_series_and_its_split_are_told(table: Path) -> None:

@@ -58,7 +58,7 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
         DataError: the balance does not fit the data.
     """
     data = experiment.data
-    normalize = _usual_normalize(splits) if data.normalize == "auto" else data.normalize
+    normalize = usual_normalize(splits) if data.normalize == "auto" else data.normalize
     scale_targets = experiment.task.output.has_scale if data.scale_targets == "auto" else data.scale_targets
     image = splits.image or data.image
     if splits.is_image and splits.shape and splits.shape[2] in (1, 3):
@@ -93,7 +93,7 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
     return resolved
 
 
-def _usual_normalize(splits: Splits) -> Normalize:
+def usual_normalize(splits: Splits) -> Normalize:
     """Returns how inputs are scaled by default: windows by their last value, unless each series is scaled by itself."""
     inputs = splits.train.inputs
     if isinstance(inputs, Windows):

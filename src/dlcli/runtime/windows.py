@@ -43,6 +43,7 @@ class Windows(Inputs):
         season: the steps of a season; 1 without one.
         scales: the mean and the deviation of each measured channel by entity, where windows are scaled by them; their last
             `2 * measured` channels then hold them.
+        names: the names of the channels; empty: their numbers from 0.
     """
 
     series: Array
@@ -54,6 +55,7 @@ class Windows(Inputs):
     firsts: Array | None = None
     season: int = 1
     scales: Mapping[str, list[list[float]]] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
     kind: ClassVar[Kind] = "arrays"
 
     def __len__(self) -> int:
@@ -119,9 +121,10 @@ class Windows(Inputs):
         yield "starts", array_bytes(self.starts)
 
     def table(self) -> dict[str, Array]:
-        """Returns the last step of each window as columns, by their numbers from 0."""
+        """Returns the last step of each window as columns, by the names of the channels."""
         last = self.series[self.starts + self.window - 1]
-        return {str(place): column for place, column in enumerate(last.T)}
+        names = self.names or tuple(map(str, range(last.shape[1])))
+        return dict(zip(names, last.T, strict=True))
 
     def scale(self, normalize: str) -> tuple[Array, Array]:
         """Returns offset and divisor of each channel over the time steps that the windows cover, each counted once."""

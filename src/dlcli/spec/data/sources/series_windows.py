@@ -104,6 +104,7 @@ class Channels:
         measured: the number of measured columns.
         scales: the scale of each series; empty where series are not scaled by themselves.
         missing: the number of empty cells by column.
+        names: the names of the channels.
     """
 
     values: Array
@@ -111,6 +112,7 @@ class Channels:
     measured: int
     scales: Scales
     missing: Mapping[str, int]
+    names: tuple[str, ...]
 
     @classmethod
     def of(cls, source: Series, rows: SeriesRows, splits: Array, scales: Scales, *, for_forecast: bool = False) -> Channels:
@@ -143,9 +145,12 @@ class Channels:
             read, known = _filled(read, rows.codes), _filled(known, rows.codes)
         parts = [read, known, _ahead(known, rows.codes, source.horizon), _constant(source, static, rows)]
         scales = (scales or _scales_of(source, rows, splits)) if source.scale_by_entity else {}
+        names = [*measured, *source.known, *(f"{name}+{source.horizon}" for name in source.known), *source.static]
         if scales:
             parts.append(_scale_channels(source, rows, scales))
-        return cls(np.concatenate(parts, axis=1), rows.table(source.targets), len(measured), scales, missing)
+            names += [f"{what} of {name}" for what in ("mean", "deviation") for name in measured]
+        values, targets = np.concatenate(parts, axis=1), rows.table(source.targets)
+        return cls(values, targets, len(measured), scales, missing, tuple(names))
 
     @property
     def is_read(self) -> Array:
@@ -182,6 +187,7 @@ class Channels:
             firsts=firsts,
             season=1 if source.season == "auto" else source.season,
             scales=self.scales,
+            names=self.names,
         )
 
 
