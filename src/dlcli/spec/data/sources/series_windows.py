@@ -330,7 +330,7 @@ def last_windows(source: Series, scales: Scales) -> LastWindows:
     rows = read_rows(source)
     splits = np.zeros(len(rows), dtype="int64")
     channels = Channels.of(source, rows, splits, scales, for_forecast=True)
-    has_values = ~np.isnan(rows.table(source.measured(rows.columns))).any(axis=1)
+    has_values = np.asarray(~np.isnan(rows.table(source.measured(rows.columns))).any(axis=1))
     starts, skipped = [], {}
     for code, name in enumerate(rows.names):
         low, high = (int(place) for place in np.searchsorted(rows.codes, [code, code + 1]))
