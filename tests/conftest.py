@@ -240,6 +240,10 @@ def shipped_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GUNPOINT_NPZ", str(tmp_path / "series.npz"))
     _write_low(tmp_path / "low")
     monkeypatch.setenv("DIGITS_RUN", str(tmp_path / "low"))
+    for name, columns in (("ETT_CSV", "date,HUFL,HULL,MUFL,MULL,LUFL,LULL,OT"), ("TEMPERATURES_CSV", "Date,Temp")):
+        rows = [",".join(["2016-07-01", *("1" for _ in columns.split(",")[1:])])] * 150
+        (tmp_path / f"{name}.csv").write_text("\n".join([columns, *rows]) + "\n")
+        monkeypatch.setenv(name, str(tmp_path / f"{name}.csv"))
 
 
 def _write_series(path: Path) -> None:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("without_pictures")
 
 CONFIGS = REPOSITORY / "configs"
 SPECS = sorted(path for ending in ("yaml", "yml") for path in CONFIGS.rglob(f"*.{ending}"))
-COUNT = 24
+COUNT = 26
 HEAD = ("Data", "Command", "Result", "Hardware", "Time")
 SLICES = ["data.source.train='train[:640]'", "data.source.test='test[:200]'"]
 UNAVAILABLE = {
@@ -27,7 +27,16 @@ UNAVAILABLE = {
     "cats_vs_dogs_efficientnet": 2,
 }
 """Specs whose data is not among the test data, with the number of their classes."""
-VARIABLES = ("TITANIC_CSV", "ANTS_BEES", "RT_POLARITY_CSV", "BBC_NEWS", "WAIMAI_CSV", "GUNPOINT_NPZ")
+VARIABLES = (
+    "TITANIC_CSV",
+    "ANTS_BEES",
+    "RT_POLARITY_CSV",
+    "BBC_NEWS",
+    "WAIMAI_CSV",
+    "GUNPOINT_NPZ",
+    "ETT_CSV",
+    "TEMPERATURES_CSV",
+)
 each_spec = pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 
 
@@ -46,6 +55,8 @@ def _data_sets(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, 
         folder: Path = request.getfixturevalue("test_data")
         monkeypatch.setenv("TFDS_DATA_DIR", str(folder / "tensorflow_datasets"))
         monkeypatch.setenv("TITANIC_CSV", str(folder / "tabular" / "titanic_train.csv"))
+        monkeypatch.setenv("ETT_CSV", str(folder / "series" / "etth1.csv"))
+        monkeypatch.setenv("TEMPERATURES_CSV", str(folder / "series" / "daily_min_temperatures.csv"))
         few = _few_photos(folder / "images" / "ants_bees", request.getfixturevalue("tmp_path") / "few")
         monkeypatch.setenv("ANTS_BEES", str(few))
         few_rows = _few_rows(folder, request.getfixturevalue("tmp_path"))

@@ -89,6 +89,7 @@ _FIELDS = {
     ("Source", "huggingface"): "path: /set, target: label",
     ("Source", "npz"): "path: /arrays.npz",
     ("Source", "ts"): "path: /series.ts",
+    ("Source", "series"): "path: /rows.csv, target: price, window: 8",
 }
 
 

@@ -25,7 +25,7 @@ from dlcli.tasks import (
     task,
 )
 
-NAMES = {"classification": 4, "binary": 2, "multilabel": 3, "regression": 2}
+NAMES = {"classification": 4, "binary": 2, "multilabel": 3, "regression": 2, "forecast": 1}
 
 
 def model_output(name: str, examples: int = 20) -> np.ndarray:

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from dlcli.data.balance import epoch_examples, resolved_balance
+from dlcli.data.series_scale import with_series_scale
 from dlcli.data.split import DEFAULT_SHARES
 from dlcli.data.splits import Splits
 from dlcli.data.texts import LONGEST, resolved_text
 from dlcli.errors import RunFailed
 from dlcli.runtime.device import Device
+from dlcli.runtime.windows import Windows
+from dlcli.spec.data.data import Data, Normalize
 from dlcli.spec.data.sources.npz import Npz
 from dlcli.spec.data.split import SplitSettings
 from dlcli.spec.data.text import TextSettings
@@ -55,7 +58,7 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
         DataError: the balance does not fit the data.
     """
     data = experiment.data
-    normalize = ("unit" if splits.is_image else "standard") if data.normalize == "auto" else data.normalize
+    normalize = usual_normalize(splits) if data.normalize == "auto" else data.normalize
     scale_targets = experiment.task.output.has_scale if data.scale_targets == "auto" else data.scale_targets
     image = splits.image or data.image
     if splits.is_image and splits.shape and splits.shape[2] in (1, 3):
@@ -63,7 +66,7 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
     balance = resolved_balance(experiment, splits)
     examples = epoch_examples(experiment, splits)
     steps = -(-examples // data.examples_in_step(examples))
-    experiment = _monitored(experiment, splits)
+    experiment = with_series_scale(_monitored(experiment, splits), splits)
     training = experiment.training
     has_epochs = bool(training.stages) or (_is_network(experiment) and training.epochs > 0)
     stages = [_lasting(stage, steps) for stage in experiment.stages] if has_epochs else []
@@ -76,7 +79,7 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
                 update={
                     "normalize": normalize,
                     "image": image,
-                    "split": _resolved_split(data.split, splits),
+                    "split": _resolved_split(data, splits),
                     "scale_targets": scale_targets,
                     "balance": balance,
                     "text": fitting_text(experiment, splits),
@@ -90,6 +93,14 @@ def resolved_for(experiment: Experiment, splits: Splits, device: Device) -> Expe
     return resolved
 
 
+def usual_normalize(splits: Splits) -> Normalize:
+    """Returns how inputs are scaled by default: windows by their last value, unless each series is scaled by itself."""
+    inputs = splits.train.inputs
+    if isinstance(inputs, Windows):
+        return "standard" if inputs.scales else "window_last"
+    return "unit" if splits.is_image else "standard"
+
+
 def _is_network(experiment: Experiment) -> bool:
     """Whether the model is a transfer model with a head that is trained in stages, not fitted once."""
     return experiment.model.has_backbone and not experiment.model.fitted_once
@@ -101,9 +112,11 @@ def _lasting(stage: Stage, steps: int) -> Stage:
     return stage.model_copy(update={"optimizer": stage.optimizer.for_steps(steps * (stage.epochs or 0))})
 
 
-def _resolved_split(settings: SplitSettings, splits: Splits) -> SplitSettings:
+def _resolved_split(data: Data, splits: Splits) -> SplitSettings:
     """Returns the split settings with each `auto` resolved: the source's own part, or the share that was drawn."""
-    shares = DEFAULT_SHARES if settings.folds is None else DEFAULT_SHARES | {"test": 0.0}
+    settings = data.split
+    shares = dict.fromkeys(DEFAULT_SHARES, 0.0) if data.source.splits_itself else DEFAULT_SHARES
+    shares = shares if settings.folds is None else DEFAULT_SHARES | {"test": 0.0}
     resolved_fields = {
         name: ("source" if name in splits.source_parts else share)
         for name, share in shares.items()

@@ -224,7 +224,7 @@ def share_of(name: str, opened: Opened, experiment: Experiment) -> float:
         raise DataError(f"split.{name}: source, but the source has no {name} split")
     if is_own and setting not in ("auto", "source"):
         raise DataError(f"split.{name}: {setting}, but the source has its own {name} split; remove `split.{name}`")
-    if is_own or setting == "validation":
+    if is_own or setting == "validation" or experiment.data.source.splits_itself:
         return 0.0
     return DEFAULT_SHARES[name] if setting == "auto" else float(setting)
 

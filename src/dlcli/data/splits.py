@@ -122,6 +122,7 @@ class Splits(SplitExamples):
             "columns": list(self.train.inputs.columns) or None,
             **({"column_kinds": kinds} if (kinds := unusual_kinds(self.train.inputs.column_kinds)) else {}),
             **({"shared_inputs": {name: list(columns) for name, columns in shared.items()}} if shared else {}),
+            **({"entity_scales": dict(scales)} if (scales := self.train.inputs.entity_scales) else {}),
             "fingerprint": self.fingerprint,
             "notes": list(self.notes),
             **({"unused": dict(self.unused)} if self.unused else {}),

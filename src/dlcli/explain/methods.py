@@ -29,7 +29,12 @@ from dlcli.tasks import Classes, Decisions
 from dlcli.visible import visible
 
 _TITLES = {"grad_cam": "Grad-CAM", "occlusion": "Occlusion"}
-_METHODS_OF_KIND = {"images": ("grad_cam", "occlusion", "filters"), "rows": ("permutation", "boundary"), "arrays": ()}
+_METHODS_OF_KIND = {
+    "images": ("grad_cam", "occlusion", "filters"),
+    "rows": ("permutation", "boundary"),
+    "series": ("permutation",),
+    "arrays": (),
+}
 
 
 @dataclass
@@ -73,7 +78,9 @@ class ExplanationContext:
 
     @property
     def kind(self) -> str:
-        """The kind of the examples: images, rows, or other arrays."""
+        """The kind of the examples: images, rows, windows of series, or other arrays."""
+        if self.experiment.task.output.needs_series:
+            return "series"
         if self.model_inputs.kind == "images":
             return "images"
         return "rows" if self.model_inputs.kind == "columns" or len(self.model_inputs.shape) == 1 else "arrays"

@@ -13,6 +13,7 @@ from dlcli.data.splits import Splits
 from dlcli.errors import DataError, DlcliError
 from dlcli.predict.inputs import Skip, batches, matching_files
 from dlcli.runs import RunFolder
+from dlcli.runtime.windows import Windows
 from dlcli.score.outcome import has_outcome, read_outcome
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
@@ -99,6 +100,6 @@ def sample(examples: Examples, most: int) -> Examples:
 
 
 def as_columns(examples: Examples) -> dict[str, Array]:
-    """Returns rows as columns by name: the table's names, or `feature 0` and so on."""
-    prefix = "" if examples.inputs.columns else "feature "
+    """Returns rows as columns by name: the table's names, or `feature 0` and so on; of windows the channels by their names."""
+    prefix = "" if examples.inputs.columns or isinstance(examples.inputs, Windows) else "feature "
     return {f"{prefix}{name}": column for name, column in examples.inputs.table().items()}

@@ -86,6 +86,8 @@ def permutation(model: Any, examples: Examples, experiment: Experiment) -> tuple
 class _Rows:
     """Rows as a model takes them, one column of which may be shuffled: the others are converted to tensors once.
 
+    Of windows a channel is shuffled as a whole: its steps stay together.
+
     Attributes:
         columns: the model's input and the place in it, for each column in the order of `as_columns`.
     """
@@ -99,7 +101,7 @@ class _Rows:
             self._arrays = layout.arrays(inputs.columns)
         else:
             self._arrays = {"": inputs.read(np.arange(len(inputs)))}
-            self.columns = [("", at) for at in range(self._arrays[""].shape[1])]
+            self.columns = [("", at) for at in range(self._arrays[""].shape[-1])]
         self._tensors = {name: tf.constant(values) for name, values in self._arrays.items()}
 
     def answers(self, column: tuple[str, int] | None = None, places: Array | None = None) -> Array:
@@ -108,7 +110,7 @@ class _Rows:
         if column is not None:
             name, at = column
             shuffled = self._arrays[name].copy()
-            shuffled[:, at] = shuffled[places, at]
+            shuffled[..., at] = shuffled[places, ..., at]
             tensors = tensors | {name: tf.constant(shuffled)}
         output = self._model(tensors if self._has_names else tensors[""], training=False)
         return self._task.output.scores(np.asarray(output, "float32"))

@@ -10,7 +10,7 @@ from typing import Any
 from dlcli.data.balance import epoch_examples
 from dlcli.data.batches import prediction_batch
 from dlcli.data.open_run import open_run
-from dlcli.data.resolve import fitting_text, prepared
+from dlcli.data.resolve import fitting_text, prepared, usual_normalize
 from dlcli.data.splits import Splits, open_splits
 from dlcli.errors import DataError, UsageError
 from dlcli.models.blocks import words_of
@@ -88,7 +88,7 @@ def describe_spec(experiment: Experiment) -> Description:
     data_settings = experiment.data
     normalize = data_settings.normalize
     if normalize == "auto":
-        normalize = "unit" if splits.is_image else "standard"
+        normalize = usual_normalize(splits)
     update = {"normalize": normalize, "text": fitting_text(experiment, splits)}
     resolved = experiment.model_copy(update={"data": data_settings.model_copy(update=update)})
     batch = data_settings.examples_in_step(epoch_examples(experiment, splits))

@@ -12,6 +12,7 @@ from dlcli.data.texts import vocabularies_of
 from dlcli.errors import RunFailed
 from dlcli.models.ensemble import combined_model, read_members
 from dlcli.models.targets import TargetScale, target_scale
+from dlcli.models.window_scaling import scaled_windows, scales_windows, window_normalization
 from dlcli.runs.folder import REVISION
 from dlcli.runtime.column_kinds import Encoding, Normalize
 from dlcli.runtime.encoded_rows import EncodedRows
@@ -19,6 +20,7 @@ from dlcli.runtime.engine import keras
 from dlcli.runtime.inputs import Arrays, Inputs
 from dlcli.runtime.layers import single_layers
 from dlcli.runtime.stream import ordered_batches
+from dlcli.runtime.windows import Windows
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.base import TARGET_UNITS, blocks_of
 from dlcli.spec.model.base import ModelSpec, stack_shape
@@ -157,9 +159,14 @@ def build_model(
     if inputs.columns:
         return _build_for_columns(experiment, splits, scale, revision)
     entry = keras.Input(splits.shape, name=entry_name(inputs.kind))
-    scaled = _scaled(entry, experiment.data.normalize, inputs)
-    features = experiment.model.apply_padded(scaled) if inputs.is_padded else experiment.model.apply(scaled)
-    output = _output(experiment, splits.shape or (), splits.outputs, features, scale)
+    if isinstance(inputs, Windows) and scales_windows(inputs, experiment.data.normalize):
+        windows = scaled_windows(entry, inputs, experiment.data.normalize)
+        features = experiment.model.apply(window_normalization(inputs, experiment.data.normalize)(windows.windows))
+        output = windows.restored(_output(experiment, splits.shape or (), splits.outputs, features, scale))
+    else:
+        scaled = _scaled(entry, experiment.data.normalize, inputs)
+        features = experiment.model.apply_padded(scaled) if inputs.is_padded else experiment.model.apply(scaled)
+        output = _output(experiment, splits.shape or (), splits.outputs, features, scale)
     # Keras models of single tensors, not of lists: a model of a list would expect a list and warn about a plain array.
     whole = keras.Model(entry, output, name=model_name(experiment))
     return Network(experiment.model, keras.Model(entry, output), whole, features)

@@ -7,7 +7,7 @@ gradients are those of standardised targets, and targets of different scales hav
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.data.splits import Splits
+from dlcli.models.window_scaling import scales_windows, window_changes
 from dlcli.runtime.engine import keras
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.base import TARGET_UNITS
@@ -29,11 +30,15 @@ class TargetScale:
 
     With `is_positive` the deviation is at most a third of the mean: the loss has no gradient for predictions below 0, and a
     network that starts with many such predictions never learns those examples.
+
+    Of windows that are scaled by themselves they are those of the targets without the level of the window, and `unit` is the
+    deviation in the units of the targets.
     """
 
     mean: Array
     deviation: Array
     is_positive: bool = False
+    unit: Array | None = None
 
     def restored(self, tensor: Any) -> Any:
         """Returns scaled outputs `(batch, targets)` in the units of the targets, in float32 also under mixed precision."""
@@ -46,12 +51,12 @@ class TargetScale:
 
     def weighted(self, loss: LossSpec) -> Callable[[Any, Any], Any]:
         """Returns the minimised loss: a function from labels and predictions `(batch, targets)` to one value per example."""
-        loss_values = loss.build().call
-        weights = (1 / loss.unit(self.deviation)).astype("float32")
+        unit = self.deviation if self.unit is None else self.unit
+        weights = (1 / loss.unit(unit)).astype("float32")
 
         def weighted(labels: Any, predictions: Any) -> Any:
             """Returns the mean of the targets' losses, each in units of the loss of an error of one deviation."""
-            return keras.ops.mean(loss_values(labels[..., None], predictions[..., None]) * weights, axis=-1)
+            return keras.ops.mean(loss.of_columns(labels, predictions) * weights, axis=-1)
 
         return weighted
 
@@ -77,11 +82,16 @@ class StandardisedR2(keras.metrics.R2Score):  # type: ignore[misc]
 
 def target_scale(experiment: Experiment, splits: Splits) -> TargetScale | None:
     """Returns the scale of the model's targets; None where they are not scaled."""
+    if scales_windows(splits.train.inputs, experiment.data.normalize):
+        return _scale_of(window_changes(splits.train, experiment.data.normalize)) if experiment.data.scales_targets else None
     return recorded_scale(experiment, splits.target_facts())
 
 
 def recorded_scale(experiment: Experiment, data: Mapping[str, Any]) -> TargetScale | None:
     """Returns the scale of a run's targets; `data` is the content of its `data.json`."""
+    changes = data.get("window_changes")
+    if changes and experiment.data.scales_targets:
+        return _scale_of([np.array(changes[name], dtype="float64") for name in _CHANGES])
     means, deviations = data.get("means"), data.get("deviations")
     if not experiment.data.scales_targets or means is None or deviations is None:
         return None
@@ -94,8 +104,29 @@ def recorded_scale(experiment: Experiment, data: Mapping[str, Any]) -> TargetSca
     return TargetScale(mean, deviation, is_positive)
 
 
+_CHANGES = ("means", "deviations", "units")
+
+
+def _scale_of(changes: Sequence[Array]) -> TargetScale:
+    mean, deviation, unit = changes
+    return TargetScale(mean, deviation, unit=unit)
+
+
+def change_facts(scale: TargetScale | None) -> dict[str, Any]:
+    """Returns the entry of `data.json` on the targets of windows that are scaled by themselves; empty for others."""
+    if scale is None or scale.unit is None:
+        return {}
+    values = (scale.mean, scale.deviation, scale.unit)
+    return {"window_changes": {name: value.tolist() for name, value in zip(_CHANGES, values, strict=True)}}
+
+
 def scale_in_words(scale: TargetScale, names: tuple[str, ...]) -> str:
     """Returns the log line on how targets are scaled and in which units results are reported."""
+    if scale.unit is not None:
+        return (
+            "targets: scaled inside the model, relative to the level of each window; loss, scores and predictions are in the"
+            " units of the targets"
+        )
     divisor = "divided by" if scale.is_positive else "deviation"
     pairs = [
         f"{name}: mean {mean:.6g}, {divisor} {deviation:.6g}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.runs.numbers import digits
-from dlcli.tasks import Classes, Labels, OutputType, Task, Values, required_entry
+from dlcli.tasks import Classes, Forecasts, Labels, OutputType, Task, Values, required_entry
 from dlcli.tasks.columns import MANY_CLASSES
 
 
@@ -137,7 +137,38 @@ class _OfValues(AnswerLayout):
             yield [example, *(f"{value:.6g}" for _, value in ranked)]
 
 
-_LAYOUTS: dict[type[OutputType], AnswerLayout] = {Classes: _OfClasses(), Labels: _OfLabels(), Values: _OfValues()}
+class _OfForecasts(_OfValues):
+    def objects(self, answers: Answers, top: int) -> Iterator[dict[str, Any]]:
+        """Yields `forecast`, a mapping for each step."""
+        headings = self.headings(answers.classes, top)[1:]
+        for example, steps in zip(answers.ids, self._steps(answers), strict=True):
+            rows = [dict(zip(headings[1:], map(_number, row), strict=True)) for row in steps]
+            yield {"id": example, "forecast": [{headings[0]: step} | row for step, row in enumerate(rows, 1)]}
+
+    def headings(self, classes: Sequence[str], top: int) -> list[str]:
+        first = [name.partition("@") for name in classes]
+        return ["", "step", *(f"{name[:-2]}{mark}{level}" for name, mark, level in first if name.endswith("+1"))]
+
+    def cells(self, answers: Answers, top: int) -> Iterator[list[str]]:
+        for example, steps in zip(answers.ids, self._steps(answers), strict=True):
+            for step, row in enumerate(steps, 1):
+                yield [example if step == 1 else "", str(step), *(f"{value:.6g}" for value in row)]
+
+    @staticmethod
+    def _steps(answers: Answers) -> Iterator[Array]:
+        """Yields the forecasts of each example `(horizon, columns)`: those of the targets, then their other quantiles."""
+        output = cast("Forecasts", answers.task.output)
+        for scores in answers.scores:
+            blocks = scores.reshape(len(output.blocks), output.horizon, len(output.series))
+            yield blocks.transpose(1, 0, 2).reshape(output.horizon, -1)
+
+
+_LAYOUTS: dict[type[OutputType], AnswerLayout] = {
+    Classes: _OfClasses(),
+    Labels: _OfLabels(),
+    Forecasts: _OfForecasts(),
+    Values: _OfValues(),
+}
 
 
 def layout_of(task: Task) -> AnswerLayout:

@@ -62,10 +62,11 @@ Skip = Callable[[str, str], None]
 """A function that reports a skipped example or file: its name, and the reason."""
 
 
-def matching_files(names: Sequence[str], kind: Kind) -> tuple[list[str], Tree]:
+def matching_files(names: Sequence[str], kind: Kind, *, reads_series: bool = False) -> tuple[list[str], Tree]:
     """Returns the named files, those in named folders and those that match patterns, and the ignored files of the folders.
 
-    Files of a folder are those that training would find below a class folder, sorted by their paths. `-` is not changed.
+    Files of a folder are those that training would find below a class folder, sorted by their paths. `-` is not changed. A
+    model of series also takes tables (`reads_series`).
 
     Raises:
         UsageError: a name or a pattern matches no file, or the model does not take files of this kind.
@@ -78,12 +79,13 @@ def matching_files(names: Sequence[str], kind: Kind) -> tuple[list[str], Tree]:
             continue
         for path in [name] if os.path.lexists(name) else _matching(name):
             if os.path.isdir(path):
-                tree = walk(path, _file_filter(kind))
+                tree = walk(path, _file_filter("columns" if reads_series else kind))
                 files += tree.files
                 tree.files = []
                 ignored.add(tree)
             else:
-                _refuse_other_kind(path, kind)
+                if not (reads_series and path.lower().endswith(TABLES)):
+                    _refuse_other_kind(path, kind)
                 files.append(path)
     return files, ignored
 

@@ -18,10 +18,12 @@ from dlcli.errors import DataError, UsageError
 from dlcli.predict.answers import Answers
 from dlcli.predict.inputs import Batch, Skip, batches, matching_files
 from dlcli.predict.memory import Columns, memory_batches
+from dlcli.predict.series import refuse_mixed, series_batches
 from dlcli.program import command
 from dlcli.runs import RunFolder
 from dlcli.runs.failures import failures_in_words
 from dlcli.runtime.images import is_deep_file
+from dlcli.spec.data.sources.series import Series
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Decisions, Task
 
@@ -100,10 +102,19 @@ def prepare(run: RunFolder, names: Sequence[str], *, calibrate: bool = False) ->
     opened, model_inputs = _opened(run)
     if list(names).count("-") > 1:
         raise UsageError("`-` is stdin, which can be read once")
-    files, ignored = matching_files(names, model_inputs.kind)
+    of_series = isinstance(opened.experiment.data.source, Series)
+    files, ignored = matching_files(names, model_inputs.kind, reads_series=of_series)
     if not files:
         raise DataError("; ".join(["nothing to predict: no suitable file", *ignored.notes()]))
     notes = (*ignored.notes(), *(_depth_notes(files, opened.experiment) if model_inputs.kind == "images" else ()))
+
+    if of_series and refuse_mixed(files, opened.experiment):
+        data = run.data()
+
+        def read_series(size: int, skip: Skip) -> Iterator[Batch]:
+            return series_batches(files, opened.experiment, data, size=size, skip=skip)
+
+        return _prediction(opened, model_inputs, read_series, notes, calibrate=calibrate)
 
     def read(size: int, skip: Skip) -> Iterator[Batch]:
         return batches(files, model_inputs, opened.experiment, size=size, skip=skip)

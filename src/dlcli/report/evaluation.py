@@ -178,6 +178,17 @@ def read_metric_table(folder: Path, entry: Mapping[str, str]) -> ShownTable:
     )
 
 
+def scores_table(title: str, note: str, rows: Mapping[str, Mapping[str, float | None]]) -> ShownTable:
+    """Returns a table of scores: a row for each model, a column for each metric."""
+    names = list(dict.fromkeys(name for scores in rows.values() for name in scores))
+    cells = [[TableCell(model, model), *(_score_cell(scores.get(name)) for name in names)] for model, scores in rows.items()]
+    return ShownTable("", title, note, ["model", *names], [False, *(True for _ in names)], cells, "")
+
+
+def _score_cell(score: float | None) -> TableCell:
+    return TableCell("", "") if score is None else TableCell(repr(score), short_number(score))
+
+
 def _omission(rows: int, columns: int, file: str) -> str:
     """Returns a sentence that says how much of a table is shown; empty if all of it is."""
     counts = ((rows, _MOST_ROWS, "rows"), (columns, _MOST_COLUMNS, "columns"))

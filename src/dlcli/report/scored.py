@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dlcli.charts.chart import InlineChart, inlined
+from dlcli.charts.forecasts import ForecastTable, error_chart, forecast_charts
 from dlcli.charts.ranking import pr_chart, reliability_chart, roc_chart
 from dlcli.charts.regression import actual_chart, decile_chart, residual_chart
 from dlcli.report import sentences
@@ -28,14 +29,16 @@ from dlcli.report.evaluation import (
     read_matrix,
     read_metric_table,
     read_rows,
+    scores_table,
 )
 from dlcli.report.pictures import Budget, thumbnail
 from dlcli.runs import RunFolder, layout
+from dlcli.runs.checks import read_checks
 from dlcli.runs.layout import OTHER_DATA
 from dlcli.runs.scored_splits import split_note, split_title
 from dlcli.score.calibration import calibration_error
 from dlcli.spec.training.metrics import MetricSpec, higher_is_better
-from dlcli.tasks import Task
+from dlcli.tasks import Forecasts, Task
 
 Contents = TypeVar("Contents")
 ReadOptional = Callable[[Callable[[], Any], Any], Any]
@@ -196,7 +199,7 @@ def read_scored(run: RunFolder, split: str, key: str, of: ReadOptional, budget: 
         deciles=deciles,
         charts=_charts(run, split, task, folder, deciles, key, of) if draws else {},
         notes=metrics.get("notes") or [],
-        tables=_tables(metrics, folder, of),
+        tables=[*of(lambda: _simple_models(run, split), []), *_tables(metrics, folder, of)],
         members=[
             (member["run"], [(member["metrics"].get(name) or {}).get("value") for name in metrics["metrics"]])
             for member in metrics.get("members") or []
@@ -208,6 +211,26 @@ def read_scored(run: RunFolder, split: str, key: str, of: ReadOptional, budget: 
 def _tables(metrics: dict[str, Any], folder: Path, of: ReadOptional) -> list[ShownTable]:
     tables = [of(partial(read_metric_table, folder, entry), None) for entry in metrics.get("tables") or []]
     return [table for table in tables if table is not None]
+
+
+def _simple_models(run: RunFolder, split: str) -> list[ShownTable]:
+    """Returns a table of the simple models of forecasts, which were scored on the same examples as the run's model."""
+    simple = read_checks(run).simple_models
+    if simple is None or simple.part != split or not run.experiment().task.output.needs_series:
+        return []
+    note = (
+        f"Simple models on {simple.examples:,} examples of this split. They read the own past of the targets alone: a model"
+        " that is not better than they are has no use."
+    )
+    return [scores_table("Simple models", note, {"this run": simple.own} | {row.name: row.scores for row in simple.rows})]
+
+
+def _forecasts(table: ForecastTable, key: str) -> dict[str, list[InlineChart]]:
+    charts_by_target = {}
+    for at, target in enumerate(table.output.series[:_MOST_TARGETS]):
+        errors = [error_chart(table, at)] if table.output.horizon > 1 else []
+        charts_by_target[target] = inlined([*forecast_charts(table, at), *errors], f"{key}-t{at}-")
+    return charts_by_target
 
 
 def _scores(metrics: dict[str, Any], specs: Sequence[MetricSpec]) -> list[Score]:
@@ -274,6 +297,8 @@ def _regression(run: RunFolder, split: str, deciles: list[DecileRow], key: str) 
         return {}
     outcome = read_outcome(run, split)
     assert outcome.scores is not None
+    if isinstance(outcome.task.output, Forecasts):
+        return _forecasts(ForecastTable(outcome.task.output, outcome.ids, outcome.truth, outcome.scores), key)
     charts_by_target = {}
     for at, target in enumerate(outcome.classes[:_MOST_TARGETS]):
         rows = [row for row in deciles if row.target == target]

@@ -21,6 +21,7 @@ Name = Literal[
     "training and prediction disagree",
     "no better than a guess",
     "worse than a constant guess",
+    "worse than persistence",
     "learning rate too high",
     "learning rate too low",
     "shuffled or meaningless labels",

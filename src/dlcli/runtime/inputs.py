@@ -155,6 +155,11 @@ class Inputs(ABC):
         """
         raise NotImplementedError
 
+    @property
+    def entity_scales(self) -> Mapping[str, list[list[float]]]:
+        """The means and the deviations by which windows of each series are scaled; empty where they are not."""
+        return {}
+
     def unreadable(self, *, thorough: bool) -> dict[int, str]:
         """Returns the positions of examples with unreadable files, and the errors; see `ImageFiles.unreadable`."""
         return {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from time import perf_counter
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.data.resolve import prepared
+from dlcli.data.series_scale import with_series_scale
 from dlcli.data.splits import Splits, open_splits
 from dlcli.errors import UsageError
 from dlcli.program import command
@@ -22,14 +24,16 @@ from dlcli.runs.scored_splits import title_of
 from dlcli.runtime.device import any_device, use_device
 from dlcli.runtime.inputs import Inputs
 from dlcli.runtime.padded_series import filled_series
+from dlcli.runtime.windows import Windows
 from dlcli.score.encoded_columns import encoded_columns
-from dlcli.score.intervals import clustered, group_notes, metric_estimate
+from dlcli.score.intervals import dependent, group_notes, metric_estimate
 from dlcli.score.text_rows import text_rows
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.support import refuse_unsupported
 from dlcli.spec.training.metrics import MetricSpec
-from dlcli.tasks import Task
+from dlcli.tasks import Forecasts, Task
+from dlcli.tasks.forecasters import forecasters
 
 MOST_EXAMPLES = 10_000
 _MOST_FEATURES = 4096
@@ -64,7 +68,8 @@ def baselines(
     """Fits scikit-learn's simple models on the training split and scores them on another split.
 
     Images become rows of their pixels from 0 to 1; columns are prepared as for the network (scaled, gaps marked, categories
-    one-hot), texts by TF-IDF. Of more than `most` training examples a random subset is used, drawn by the spec's seed.
+    one-hot), texts by TF-IDF; of windows of series the own past of the targets. Of more than `most` training examples a random
+    subset is used, drawn by the spec's seed.
 
     Raises:
         UsageError: there is no such split, the kind of model has no scores, or the task's targets are not rows of numbers.
@@ -74,6 +79,7 @@ def baselines(
     use_device(any_device(experiment.hardware), experiment.seed)
     experiment = prepared(experiment, offline=offline)
     splits = open_splits(experiment, offline=offline)
+    experiment = with_series_scale(experiment, splits)
     split = split or splits.scored
     if split not in splits:
         raise UsageError(f"--split: the data has no {split} split; it has {', '.join(splits.by_name)}")
@@ -85,11 +91,12 @@ def baselines(
     train, scored_inputs = model_rows(experiment, splits.train, splits[split], places)
     truth, metrics = splits[split].targets, list(experiment.training.metrics or [])
     rows = []
-    for name, model in simple_models(splits.task, experiment.seed, texts=texts):
-        log(f"{name}: fitting {len(places):,} examples with {train.shape[1]:,} features")
+    season = season_of(splits.train.inputs)
+    for name, model in simple_models(splits.task, experiment.seed, texts=texts, season=season):
+        log(f"{name}: fitting {len(places):,} examples with {_features(train):,} features")
         rows.append(_row(name, model, train, splits.train.targets[places], scored_inputs, splits, split, metrics))
     title = title_of(split, shared=split == "test" and splits.test_is_validation)
-    for note in group_notes(splits[split].groups):
+    for note in group_notes(splits[split].groups, are_blocks=splits.task.output.needs_series):
         log(f"note: {note}")
     names = [metric.name for metric in metrics]
     return Baselines(split, len(truth), len(places), names, rows, splits.fingerprint, title)
@@ -97,6 +104,8 @@ def baselines(
 
 def model_rows(experiment: Experiment, train: Examples, scored: Examples, places: Array | None = None) -> tuple[Any, Any]:
     """Returns the training examples and the scored examples as float32 `(n, features)`: sparse matrices for texts.
+
+    Windows of series are returned as they are: their simple models read the own past of the targets.
 
     Args:
         experiment: the experiment.
@@ -106,6 +115,8 @@ def model_rows(experiment: Experiment, train: Examples, scored: Examples, places
     """
     places = np.arange(len(train)) if places is None else places
     first, second = train.inputs, scored.inputs
+    if isinstance(first, Windows):
+        return first.take(places), second
     if first.text_columns:
         return text_rows(first.take(places), second, experiment.data.text)
     if first.columns:
@@ -131,10 +142,30 @@ def _pixels(inputs: Inputs, places: Array) -> Array:
     return np.asarray(images[:, ::step, ::step].reshape(len(places), -1))
 
 
-def simple_models(task: Task, seed: int, *, texts: bool = False) -> Iterator[tuple[str, Any]]:
-    """Yields the simple models of a task by name, the one without inputs first; `texts`: those of sparse rows of texts."""
+def _features(rows: Any) -> int:
+    """Returns the number of values of an example."""
+    return prod(rows.shape) if isinstance(rows, Windows) else int(rows.shape[1])
+
+
+def season_of(inputs: Inputs) -> int:
+    """Returns the steps of a season of series; 1 for other inputs."""
+    return inputs.season if isinstance(inputs, Windows) else 1
+
+
+def simple_models(task: Task, seed: int, *, texts: bool = False, season: int = 1) -> Iterator[tuple[str, Any]]:
+    """Yields the simple models of a task by name, the one without inputs first.
+
+    Args:
+        task: the task.
+        seed: the seed of models that draw random numbers.
+        texts: whether inputs are sparse rows of texts.
+        season: the steps of a season of series.
+    """
     from sklearn import dummy
 
+    if isinstance(task.output, Forecasts):
+        yield from forecasters(task.output, season)
+        return
     if task.output.is_numeric:
         yield "always the mean", dummy.DummyRegressor()
     else:
@@ -162,7 +193,9 @@ def _row(
             scores = splits.task.output.simple_scores(model, scored_inputs, splits.classes)
         except ValueError as error:
             return Row(name, {}, perf_counter() - began, str(error).splitlines()[0])
-    estimates = {metric.name: clustered(metric_estimate(metric, truth, scores, splits.task), groups) for metric in metrics}
+    estimates = {
+        metric.name: dependent(metric_estimate(metric, truth, scores, splits.task), groups, splits.task) for metric in metrics
+    }
     metric_scores = {metric: (estimate.value, estimate.interval) for metric, estimate in estimates.items()}
     return Row(name, metric_scores, perf_counter() - began)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 from dlcli.runs import layout
 from dlcli.runs.files import write_table
@@ -12,7 +13,7 @@ from dlcli.score.classes import write_classes, write_labels
 from dlcli.score.notable import NotableExample, largest_errors, of_classes
 from dlcli.score.outcome import Outcome
 from dlcli.score.residuals import deciles
-from dlcli.tasks import Classes, Labels, OutputType, Task, Values, entry_of
+from dlcli.tasks import Classes, Forecasts, Labels, OutputType, Task, Values, entry_of
 
 
 class Details:
@@ -53,7 +54,25 @@ class _OfValues(Details):
         yield from largest_errors(outcome)
 
 
-_DETAILS: dict[type[OutputType], Details] = {Classes: _OfClasses(), Labels: _OfLabels(), Values: _OfValues()}
+class _OfForecasts(Details):
+    def write(self, folder: Path, outcome: Outcome) -> None:
+        """Draws forecasts beside the values, and the error by step."""
+        from dlcli.charts.forecasts import ForecastTable, save_forecasts
+
+        if outcome.scores is not None and outcome.has_finite_scores:
+            output = cast("Forecasts", outcome.task.output)
+            save_forecasts(ForecastTable(output, outcome.ids, outcome.truth, outcome.scores), folder)
+
+    def notable(self, outcome: Outcome) -> Iterator[NotableExample]:
+        yield from largest_errors(outcome)
+
+
+_DETAILS: dict[type[OutputType], Details] = {
+    Classes: _OfClasses(),
+    Labels: _OfLabels(),
+    Forecasts: _OfForecasts(),
+    Values: _OfValues(),
+}
 
 
 def details_of(task: Task) -> Details:

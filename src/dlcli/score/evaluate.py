@@ -31,7 +31,7 @@ from dlcli.runtime.stream import data_errors
 from dlcli.score.calibration import fit_temperature
 from dlcli.score.details import notable_examples
 from dlcli.score.examples import write_examples
-from dlcli.score.intervals import clustered, group_notes, loss_estimate, metric_estimate
+from dlcli.score.intervals import dependent, group_notes, loss_estimate, metric_estimate
 from dlcli.score.members import Members, member_outputs
 from dlcli.score.outcome import Outcome
 from dlcli.score.record import Evaluation, Scores, scores_of, write_evaluation
@@ -201,7 +201,7 @@ def _begin(
         model = _model_for(experiment, run, scored_data)
         outcome = with_losses(experiment, predict_examples(experiment, scored_data, model))
         unfamiliar = notes_on(model, scored_data.examples.inputs, data.get("gaps"))
-        notes = [*scored_data.notes, *unfamiliar, *group_notes(outcome.groups)]
+        notes = [*scored_data.notes, *unfamiliar, *group_notes(outcome.groups, are_blocks=outcome.task.output.needs_series)]
         scores = replace(score_outcome(experiment, outcome, data), notes=notes)
         check()
         folder = run.made_evaluation(scored_data.name)
@@ -222,7 +222,7 @@ def score_predictions(
 ) -> Scores:
     """Scores predictions for examples and writes `evaluation/<split>/`; `data` are the contents of `data.json`."""
     scores, metrics = score_outcome(experiment, outcome, data), experiment.training.metrics or []
-    scores = replace(scores, notes=[*scores.notes, *group_notes(outcome.groups)])
+    scores = replace(scores, notes=[*scores.notes, *group_notes(outcome.groups, are_blocks=outcome.task.output.needs_series)])
     folder = run.made_evaluation(outcome.split)
     write_examples(folder, notable_examples(outcome), examples, images=examples.inputs.kind == "images")
     _written(folder, Evaluation(outcome, scores, metrics)).result()
@@ -287,6 +287,7 @@ def predict_examples(experiment: Experiment, scored_data: ScoredData, model: Any
         examples.targets,
         scores,
         groups=examples.groups,
+        naive=experiment.task.output.naive(examples.inputs),
     )
 
 
@@ -324,10 +325,10 @@ def _with_intervals(experiment: Experiment, outcome: Outcome, data: dict[str, An
     truth, scores, task, groups = outcome.truth, outcome.scores, outcome.task, outcome.groups
     assert scores is not None
     losses, counted = _losses(experiment, len(outcome.classes), truth, scores)
-    estimates = {"loss": clustered(loss_estimate(losses[counted]), None if groups is None else groups[counted])}
+    estimates = {"loss": dependent(loss_estimate(losses[counted]), None if groups is None else groups[counted], task)}
     for metric in experiment.training.metrics or []:
-        estimates[metric.name] = clustered(metric_estimate(metric, truth, scores, task), groups)
-    name, baseline_scores = task.output.guess(outcome.classes, data, len(outcome))
+        estimates[metric.name] = dependent(metric_estimate(metric, truth, scores, task), groups, task)
+    name, baseline_scores = outcome.naive or task.output.guess(outcome.classes, data, len(outcome))
     baseline = {} if baseline_scores is None else _metric_values(experiment, truth, baseline_scores)
     values = {metric: estimate.value for metric, estimate in estimates.items()}
     intervals = {metric: estimate.interval for metric, estimate in estimates.items()}

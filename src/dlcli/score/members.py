@@ -16,7 +16,7 @@ from dlcli.runs import RunFolder
 from dlcli.runtime.engine import keras
 from dlcli.runtime.stream import data_errors
 from dlcli.score.compare import compare, compare_losses, sentence
-from dlcli.score.intervals import clustered, loss_estimate, metric_estimate
+from dlcli.score.intervals import dependent, loss_estimate, metric_estimate
 from dlcli.score.outcome import Outcome
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.training.metrics import MetricSpec, higher_is_better
@@ -71,9 +71,11 @@ def _scores(outcome: Outcome, metrics: Sequence[MetricSpec]) -> dict[str, Any]:
     if outcome.losses is not None:
         is_counted = np.isfinite(outcome.losses)
         losses = loss_estimate(outcome.losses[is_counted])
-        estimates["loss"] = clustered(losses, None if groups is None else groups[is_counted])
+        estimates["loss"] = dependent(losses, None if groups is None else groups[is_counted], outcome.task)
     for metric in metrics:
-        estimates[metric.name] = clustered(metric_estimate(metric, outcome.truth, outcome.scores, outcome.task), groups)
+        estimates[metric.name] = dependent(
+            metric_estimate(metric, outcome.truth, outcome.scores, outcome.task), groups, outcome.task
+        )
     return {name: {"value": estimate.value, "interval": estimate.interval} for name, estimate in estimates.items()}
 
 

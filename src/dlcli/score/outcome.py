@@ -33,6 +33,8 @@ class Outcome:
         predicted_numbers: the predicted class numbers `(n,)` where scores are None.
         losses: the loss of each example `(n,)`; None where it is not known.
         groups: the group of each example, objects `(n,)`, where examples were split by groups; else None.
+        naive: the name and the scores of a guess from the inputs (`OutputType.naive`); None where there is none, or where the
+            outcome was read back.
     """
 
     task: Task
@@ -44,6 +46,7 @@ class Outcome:
     predicted_numbers: Array | None = None
     losses: Array | None = None
     groups: Array | None = None
+    naive: tuple[str, Array] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

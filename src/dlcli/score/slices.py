@@ -13,7 +13,7 @@ import numpy as np
 
 from dlcli.data.side_columns import texts
 from dlcli.errors import UsageError
-from dlcli.score.intervals import clustered, metric_estimate
+from dlcli.score.intervals import dependent, metric_estimate
 from dlcli.score.outcome import Outcome
 from dlcli.spec.data.sources import Examples, SourceSpec
 from dlcli.spec.data.sources.csv import Csv
@@ -58,7 +58,9 @@ def slices(outcome: Outcome, columns: dict[str, list[str]], metrics: Sequence[Me
             truth, scores = outcome.truth[places], outcome.scores[places]
             for metric in metrics:
                 estimate = metric_estimate(metric, truth, scores, outcome.task)
-                interval = clustered(estimate, None if outcome.groups is None else outcome.groups[places]).interval
+                interval = dependent(
+                    estimate, None if outcome.groups is None else outcome.groups[places], outcome.task
+                ).interval
                 rows.append(Slice(column, value, len(places), metric.name, estimate.value, interval))
     return rows
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, Field
@@ -9,12 +10,13 @@ from pydantic_core import PydanticCustomError
 
 from dlcli.spec.base import Count, OneOf, Positive, Spec
 from dlcli.spec.data.data import Data
+from dlcli.spec.data.sources.base import SeriesSource
 from dlcli.spec.model.models import Model
 from dlcli.spec.model.output import Output
 from dlcli.spec.paths import FilePath
 from dlcli.spec.search.sweep import Sweep
 from dlcli.spec.training.callbacks import Callback, TrackerSpec
-from dlcli.spec.training.losses import Loss, LossSpec
+from dlcli.spec.training.losses import Loss, LossSpec, Pinball
 from dlcli.spec.training.metrics import LAST_EPOCH, Metric, MetricSpec, macro_f1_of
 from dlcli.spec.training.optimizers import Adam, Optimizer
 from dlcli.spec.training.stages import Features, FeaturesField, Stage, expanded
@@ -215,10 +217,12 @@ def with_defaults(experiment: Experiment) -> Experiment:
     What only the data or the machine can tell (parts, image size, normalisation, schedule lengths, precision) is
     resolved when the run starts.
     """
+    experiment = _with_output_of_forecasts(experiment)
     training = experiment.training
     task = experiment.task
     chosen = training.metrics
     defaults = () if experiment.model.reason_against("evaluate") else task.metrics
+    defaults = defaults if task.output.points_only else (*defaults, "coverage")
     metrics: list[MetricSpec] = [_METRIC.validate(name) for name in defaults] if chosen is None else list(chosen)
     monitor = training.monitor
     if monitor == "auto" and _monitors_f1(experiment):
@@ -251,6 +255,15 @@ def with_defaults(experiment: Experiment) -> Experiment:
     source = data.source.without_inputs(data.split.side_columns) if data.split.side_columns else data.source
     data = data if source is data.source else data.model_copy(update={"source": source})
     return experiment.model_copy(update={"training": resolved, "data": data})
+
+
+def _with_output_of_forecasts(experiment: Experiment) -> Experiment:
+    """Returns the experiment whose task has an output of the columns that its source and its loss forecast."""
+    task, source, loss = experiment.task, experiment.data.source, experiment.training.loss
+    if not task.output.needs_series or not isinstance(source, SeriesSource):
+        return experiment
+    output = source.output(loss.quantiles if isinstance(loss, Pinball) else [])
+    return experiment.model_copy(update={"task": replace(task, output=output)})
 
 
 def _monitors_f1(experiment: Experiment) -> bool:

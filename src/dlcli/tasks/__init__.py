@@ -1,11 +1,13 @@
 """The tasks and what each one defines: output type, activation, default loss and metrics, and words.
 
 The pairing is the course's table: regression: linear, MSE; binary: one sigmoid, binary cross-entropy; classification:
-softmax, categorical cross-entropy; multilabel: a sigmoid for each label, binary cross-entropy. A task is an entry here, or
+softmax, categorical cross-entropy; multilabel: a sigmoid for each label, binary cross-entropy; forecasts: linear, mean
+absolute error. A task is an entry here, or
 any `Task` passed to `register`. Importing this module does not load NumPy.
 """
 
 from dlcli.tasks.classes import Classes, TwoClasses
+from dlcli.tasks.forecasts import Forecasts
 from dlcli.tasks.heads import DenseHead, Head
 from dlcli.tasks.labels import Labels
 from dlcli.tasks.output import Decisions, OutputType, entry_of
@@ -17,6 +19,7 @@ __all__ = [
     "Classes",
     "Decisions",
     "DenseHead",
+    "Forecasts",
     "Head",
     "Labels",
     "OutputType",
@@ -71,5 +74,16 @@ register(
         loss="mse",
         metrics=("mae", "rmse", "r2"),
         output=Values(),
+    )
+)
+register(
+    Task(
+        name="forecast",
+        meaning="the next values of series",
+        action="forecasts {listed}",
+        activation="linear",
+        loss="mae",
+        metrics=("mae", "rmse", "mase", "smape"),
+        output=Forecasts(),
     )
 )

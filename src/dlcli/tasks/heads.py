@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -35,3 +36,31 @@ class DenseHead(Head):
 
         (units,) = shape
         return keras.layers.Dense(units, activation=activation, name="output", dtype="float32", **settings)(features)
+
+
+@dataclass(frozen=True)
+class QuantileHead(Head):
+    """A dense layer for the median and its distances to the other quantiles, so that quantiles never cross.
+
+    Attributes:
+        blocks: the quantile of each block of outputs, the median first, then the others in rising order.
+    """
+
+    blocks: tuple[float, ...]
+
+    def apply(self, features: Any, shape: tuple[int, ...], activation: str, settings: Mapping[str, Any]) -> Any:
+        """Returns the quantiles `(batch, units)` for features `(batch, features)`, block by block."""
+        from dlcli.runtime.engine import keras
+
+        raw = DenseHead().apply(features, shape, activation, settings)
+        width = shape[0] // len(self.blocks)
+        parts = [raw[:, place * width : (place + 1) * width] for place in range(len(self.blocks))]
+        quantiles = {0: parts[0]}
+        above = [place for place, block in enumerate(self.blocks) if place and block > self.blocks[0]]
+        below = [place for place, block in enumerate(self.blocks) if place and block < self.blocks[0]]
+        for sign, places in ((1.0, above), (-1.0, below[::-1])):
+            last = parts[0]
+            for place in places:
+                last = last + sign * keras.ops.softplus(parts[place])
+                quantiles[place] = last
+        return keras.ops.concatenate([quantiles[place] for place in range(len(self.blocks))], axis=-1)

@@ -48,6 +48,7 @@ class OutputType(ABC):
         score_name: the name of the score `1 - mean(errors)`.
         measures: the metrics by which a diagnosis compares the model with a guess; those with a value of a perfect model.
         meaning: what the model's output is, as the end of a sentence; `{labels}` stands for the file with the names.
+        needs_series: whether examples are windows over series, so that only a source of series has its labels.
         ranking_loop: the line of a program that loops over `label` and `score`, given the names as `labels` and the output of
             one example as `scores`.
     """
@@ -63,6 +64,7 @@ class OutputType(ABC):
     score_name: ClassVar[str] = "accuracy"
     measures: ClassVar[tuple[str, ...]] = ()
     meaning: ClassVar[str] = "the predicted values."
+    needs_series: ClassVar[bool] = False
     ranking_loop: ClassVar[str] = "for label, score in zip(labels, scores):"
 
     @property
@@ -131,6 +133,19 @@ class OutputType(ABC):
     @abstractmethod
     def decide(self, scores: Array) -> Array:
         """Returns the predictions, in the form of the targets."""
+
+    @property
+    def points_only(self) -> bool:
+        """Whether every column of the scores is a prediction; else some are limits of intervals, which errors leave out."""
+        return True
+
+    def points(self, values: Array) -> Array:
+        """Returns the columns of targets or scores that are predictions."""
+        return values
+
+    def naive(self, inputs: Inputs) -> tuple[str, Array] | None:
+        """Returns the name and the scores of a guess from the inputs alone; None for the guess of `guess`."""
+        return None
 
     @abstractmethod
     def errors(self, truth: Array, predicted: Array) -> Array:

@@ -22,7 +22,7 @@ class SimpleExamples:
     """The examples of simple models.
 
     Attributes:
-        inputs: training inputs `(n, features)`.
+        inputs: training inputs `(n, features)`, or `Windows`.
         targets: their targets, in the form of scikit-learn's models.
         scored: inputs that are scored `(m, features)`.
         names: the names of the classes, labels or values.
@@ -42,7 +42,7 @@ def quick_answers(output: OutputType, seed: int, examples: SimpleExamples) -> li
     Models that scikit-learn refuses are skipped: each needs other properties of the data.
     """
     answers = []
-    for name, model in output.simple_models(seed, texts=examples.are_texts):
+    for name, model in _models(output, seed, examples):
         is_wide = examples.inputs.shape[1] > MOST_LINEAR and not examples.are_texts
         if "boosting" in name or (is_wide and "regression" in name):
             continue
@@ -54,6 +54,17 @@ def quick_answers(output: OutputType, seed: int, examples: SimpleExamples) -> li
             except ValueError:
                 continue
     return answers
+
+
+def _models(output: OutputType, seed: int, examples: SimpleExamples) -> Iterator[tuple[str, Any]]:
+    from dlcli.tasks.forecasts import Forecasts
+
+    if isinstance(output, Forecasts):
+        from dlcli.tasks.forecasters import forecasters
+
+        yield from forecasters(output, examples.inputs.season)
+    else:
+        yield from output.simple_models(seed, texts=examples.are_texts)
 
 
 def regressors(seed: int) -> Iterator[tuple[str, Any]]:

@@ -93,7 +93,7 @@ def names_of(*, reads_columns: bool) -> tuple[str, ...]:
     return tuple(
         name
         for name, output in outputs.items()
-        if not output.reads_labels or (output.is_row and output.reads_columns == reads_columns)
+        if not output.reads_labels or (output.is_row and output.reads_columns == reads_columns and not output.needs_series)
     )
 
 

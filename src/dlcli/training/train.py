@@ -16,7 +16,7 @@ from dlcli.data.splits import Splits, open_splits
 from dlcli.data.texts import TextFacts, text_facts, text_lines, vocabularies_of
 from dlcli.data.unfamiliar import gaps_of
 from dlcli.errors import Interrupted, RunFailed
-from dlcli.models.targets import scale_in_words, target_scale
+from dlcli.models.targets import change_facts, scale_in_words, target_scale
 from dlcli.report.checks import Measurements, measure_network, write_checks
 from dlcli.report.write_up import diagnose_failure, draw_curves, write_documents
 from dlcli.runs import RunFolder
@@ -207,6 +207,7 @@ def _opened(run: RunFolder, experiment: Experiment, device: Device, log: Log, *,
     run.write_spec(to_yaml(experiment))
     facts = {"leaks": check_data(run, experiment, splits, log), "gaps": gaps_of(splits.train.inputs)}
     facts |= {"texts": {name: of_column.as_json() for name, of_column in texts.items()}} if texts else {}
+    facts |= change_facts(scale)
     run.write_data(splits.describe() | facts | epoch_facts(experiment, splits))
     run.write_split({name: recorded_names(examples.ids) for name, examples in splits.distinct.items()}, splits.groups())
     return experiment, splits

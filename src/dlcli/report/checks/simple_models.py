@@ -23,15 +23,21 @@ from dlcli.tasks.simple_models import SimpleExamples, quick_answers
 
 MOST = 2000
 """The most training examples for simple models, and the most examples for their scores."""
+MOST_WINDOWS = 20_000
+"""The most windows of series, whose simple models are faster, and whose neighbours overlap."""
 
 
 def simple_models(experiment: Experiment, splits: Splits, run: RunFolder) -> SimpleModels | None:
-    """Returns the scores of simple models on up to 2,000 examples of the scored split; None where nothing was scored."""
+    """Returns the scores of simple models on up to 2,000 examples, or 20,000 windows, of the scored split.
+
+    None where nothing was scored.
+    """
     split = next((name for name in ("test", "validation") if name in run.scored_splits()), "")
     if not split or split not in splits or not splits.task.output.is_row:
         return None
     outcome = read_outcome(run, split)
-    train, scored = sample(splits.train, MOST), sample(splits[split], MOST)
+    most = MOST_WINDOWS if splits.task.output.needs_series else MOST
+    train, scored = sample(splits.train, most), sample(splits[split], most)
     place_of_id = {name: place for place, name in enumerate(outcome.ids)}
     places = np.array([place_of_id[name] for name in scored.ids])
     if outcome.scores is None or len(train) < 10:

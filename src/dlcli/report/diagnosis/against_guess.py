@@ -167,6 +167,28 @@ def _constant_answer(evidence: Evidence) -> Array | None:
     return np.asarray(evidence.shares.argmax() if evidence.has_one_class else (evidence.shares > 0.5)[None])
 
 
+def worse_than_persistence(evidence: Evidence) -> Finding | None:
+    """The forecasts have a larger mean error than repeating the last value."""
+    entry, baseline = evidence.metrics.get("metrics", {}), evidence.metrics.get("baseline", {})
+    name = next((name for name in ("mae", "rmse", "mse", "mase") if entry.get(name, {}).get("value") is not None), "")
+    naive = baseline.get("metrics", {}).get(name)
+    if not evidence.output.needs_series or baseline.get("name") != "persistence" or not name or naive is None:
+        return None
+    value = entry[name]["value"]
+    if value <= naive:
+        return None
+    lines = [
+        f"{evidence.scored} {name} {value:.4g}: repeating the last value of each window has {naive:.4g}"
+        f" ({evidence.scored_file(layout.METRICS)})"
+    ]
+    remedies = [
+        Remedy("forecast the change from the last value", "data.normalize=window_last"),
+        Remedy("a linear model of the past", "model={kind: mlp}"),
+        *try_.reduce_overfitting(evidence),
+    ]
+    return finding_of(evidence, "worse than persistence", lines, remedies)
+
+
 def better_simple_model(evidence: Evidence) -> tuple[SimpleModel, str, float, float] | None:
     """Returns the simple model that is clearly better than the run's, the score's name, its value and the run's; else None."""
     simple = evidence.checks.simple_models

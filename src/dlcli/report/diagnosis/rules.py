@@ -15,6 +15,7 @@ from dlcli.report.diagnosis.against_guess import (
     no_better,
     simple_models_are_related,
     worse_than_guess,
+    worse_than_persistence,
 )
 from dlcli.report.diagnosis.blank_images import are_mostly_blank, blank_images
 from dlcli.report.diagnosis.evidence import Evidence, Row
@@ -320,6 +321,7 @@ RULES: tuple[tuple[Callable[[Evidence], Finding | None], tuple[Name, ...]], ...]
     (unstable, (*_CAUSES[:3], "training and prediction disagree")),
     (overfitting, (*_CAUSES, "data too few")),
     (worse_than_guess, ("shuffled or meaningless labels",)),
+    (worse_than_persistence, ()),
     (too_short, (*_CAUSES, "worse than a constant guess", "overfitting", "data too few", "unstable")),
     (underfitting, (*_CAUSES, "worse than a constant guess", "class collapse", "too short", "overfitting", "unstable")),
 )

@@ -92,7 +92,7 @@ class ImageSettings(Spec):
         return (red, green, blue)
 
 
-Normalize = Literal["auto", "unit", "symmetric", "standard", "none", "backbone"]
+Normalize = Literal["auto", "unit", "symmetric", "standard", "none", "backbone", "window_last", "window_standard"]
 
 
 class Data(Spec):
@@ -116,8 +116,8 @@ class Data(Spec):
             "Scaling inside the model: `unit` to [0, 1], `symmetric` to [-1, 1], `standard` to mean 0 and standard"
             " deviation 1 on"
             " the training split, `none`. `auto`: `unit` for images, `standard` otherwise; `backbone`, the backbone's own,"
-            " in a transfer"
-            " model."
+            " in a transfer model. Of series, `window_last` subtracts the last value of each window, `window_standard` its mean"
+            " and divides by its deviation, from inputs and targets alike; `auto` is `window_last` for them."
         ),
     )
     scale_targets: Literal["auto"] | bool = Field(

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from dlcli.spec.base import walk
 from dlcli.spec.data.data import ImageSettings
-from dlcli.spec.data.sources.base import composed
+from dlcli.spec.data.sources.base import SeriesSource, composed
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.layers import LayerSpec, ShapeError
 from dlcli.spec.model.layers.dense import ActivationLayer
@@ -49,7 +49,9 @@ def _source_files(experiment: Experiment) -> Iterator[Finding]:
 
 def _task_fits_source(experiment: Experiment) -> Iterator[Finding]:
     facts = experiment.data.facts(experiment.task)
-    if not facts.takes(experiment.task):
+    if experiment.task.output.needs_series and not isinstance(experiment.data.source, SeriesSource):
+        yield ("task",), f"`task: {experiment.task}` needs `data.source.kind: series`"
+    elif not facts.takes(experiment.task):
         yield ("task",), f"this source is for {' or '.join(facts.tasks)}, not {experiment.task}"
     elif experiment.task.output.reads_labels and not facts.has_labels:
         yield ("data", "source"), f"the source has no labels, which `task: {experiment.task}` needs"
@@ -104,6 +106,16 @@ def _targets_have_a_scale(experiment: Experiment) -> Iterator[Finding]:
             ("data", "scale_targets"),
             f"only a regression scales its targets; `task: {experiment.task}` cannot",
         )
+
+
+def _windows_have_a_level(experiment: Experiment) -> Iterator[Finding]:
+    normalize, source = experiment.data.normalize, experiment.data.source
+    if not normalize.startswith("window_"):
+        return
+    if not experiment.task.output.needs_series:
+        yield ("data", "normalize"), f"only windows of `data.source.kind: series` have a level for `{normalize}`"
+    elif getattr(source, "scale_by_entity", False):
+        yield ("data", "normalize"), f"`scale_by_entity` scales windows already; remove it, or `{normalize}`"
 
 
 def _metrics_fit_task(experiment: Experiment) -> Iterator[Finding]:
@@ -322,6 +334,7 @@ RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
     _rows_have_a_place,
     _loss_fits_task,
     _targets_have_a_scale,
+    _windows_have_a_level,
     _metrics_fit_task,
     _monitors_exist,
     _images_have_a_size,

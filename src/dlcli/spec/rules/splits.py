@@ -31,7 +31,9 @@ def _splits_leave_training(experiment: Experiment) -> Iterator[Finding]:
 
 def _explicit_splits_fit(experiment: Experiment) -> Iterator[Finding]:
     facts, split = experiment.data.facts(experiment.task), experiment.data.split
-    if split.column is not None:  # which names the splits of the source, once it is read
+    if (
+        experiment.data.source.splits_itself or split.column is not None
+    ):  # which names the splits of the source, once it is read
         return
     for part, setting, share in (
         ("validation", facts.has_validation, split.validation),
@@ -59,8 +61,26 @@ def _folds_are_complete(experiment: Experiment) -> Iterator[Finding]:
         yield ("data", "split", "test"), "the test split is a fold; remove `test: validation` or `folds`"
 
 
+def _series_split_themselves(experiment: Experiment) -> Iterator[Finding]:
+    """Yields settings of the split of windows, which another split than that of their source would let overlap."""
+    source, split = experiment.data.source, experiment.data.split
+    if not source.splits_itself:
+        return
+    allowed = {"validation": ("auto", "source", 0.0), "test": ("auto", "source", 0.0), "method": ("random",), "repeat": (1,)}
+    for name in ("validation", "test", "group", "time", "column", "method", "folds"):
+        value = getattr(split, name)
+        if value not in allowed.get(name, (None,)):
+            yield (
+                ("data", "split", name),
+                f"a {source.kind} source splits its rows by time before windows are made: set `data.source.validation` and"
+                " `data.source.test`",
+            )
+
+
 def _one_way_to_split(experiment: Experiment) -> Iterator[Finding]:
     """Yields settings that contradict each other."""
+    if experiment.data.source.splits_itself:
+        return
     split, facts = experiment.data.split, experiment.data.facts(experiment.task)
     used = {name for name in ("file", "column", "group", "time", "folds") if getattr(split, name) is not None}
     used |= {"method: hash"} if split.method == "hash" else set()
@@ -93,6 +113,8 @@ _EXCLUDED = {
 def _side_columns_exist(experiment: Experiment) -> Iterator[Finding]:
     """Yields columns that decide the split and that the source does not have, or that are the target."""
     split, source = experiment.data.split, experiment.data.source
+    if source.splits_itself:
+        return
     columns = source.side_columns()
     for key in ("group", "time", "column"):
         setting = getattr(split, key)
@@ -115,7 +137,7 @@ def _nearest(column: str, columns: tuple[str, ...]) -> str:
 
 def _groups_have_one_definition(experiment: Experiment) -> Iterator[Finding]:
     group, source = experiment.data.split.group, experiment.data.source
-    if group is None:
+    if group is None or source.splits_itself:
         return
     if (group.column is None) == (group.name is None):
         yield ("data", "split", "group"), "expected `column` or `name`"
@@ -125,6 +147,7 @@ def _groups_have_one_definition(experiment: Experiment) -> Iterator[Finding]:
 
 RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
     _splits_leave_training,
+    _series_split_themselves,
     _explicit_splits_fit,
     _folds_are_complete,
     _one_way_to_split,

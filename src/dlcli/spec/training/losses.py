@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
+from pydantic_core import PydanticCustomError
 
 from dlcli.spec.base import Fraction, KerasSpec, NotNegative, OneOf, Positive, Share, keras_attribute
 from dlcli.tasks import Task
@@ -52,6 +53,10 @@ class LossSpec(KerasSpec):
     def unit(self, deviation: "Array") -> "Array":
         """Returns what an error of one deviation costs, about, for each target `(targets,)`: 1 where the loss has no unit."""
         return deviation**0
+
+    def of_columns(self, labels: Any, outputs: Any) -> Any:
+        """Returns the loss of each column `(batch, columns)` of values."""
+        return self.build().call(labels[..., None], outputs[..., None])
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,54 @@ class Huber(LossSpec):
         """Returns what an error of one deviation costs: its square up to `delta`, beyond it `delta` times as much."""
         largest: Array = deviation.clip(max=self.delta)
         return deviation * largest
+
+
+def _rising(value: Any) -> Any:
+    is_list = isinstance(value, (list, tuple)) and bool(value)
+    are_fractions = is_list and all(isinstance(item, float) and 0 < item < 1 for item in value)
+    if are_fractions and sorted(set(value)) == list(value) and 0.5 in value:
+        return list(value)
+    what = "rising numbers between 0 and 1, with 0.5 among them, such as [0.1, 0.5, 0.9]"
+    raise PydanticCustomError("expected", "expected {what}", {"what": what})
+
+
+Quantiles = Annotated[list[float], PlainValidator(_rising, json_schema_input_type=list[float])]
+
+
+class Pinball(LossSpec):
+    """The loss of quantiles of forecasts: the model has an output for each, and the median is the forecast."""
+
+    forms: ClassVar[frozenset[LossForm]] = VALUES
+    kind: Literal["pinball"]
+    quantiles: Quantiles = Field(default=[0.1, 0.5, 0.9], description="Quantiles, in rising order, with 0.5 among them.")
+
+    def fits(self, task: Task) -> bool:
+        """Tells whether the task forecasts."""
+        return task.output.needs_series
+
+    def unit(self, deviation: "Array") -> "Array":
+        """Returns what an error of one deviation costs, about."""
+        return deviation
+
+    def of_columns(self, labels: Any, outputs: Any) -> Any:
+        """Returns the loss of each column; the columns of the median come first, then those of the other quantiles."""
+        import numpy as np
+
+        ops = keras_attribute("ops")
+        blocks = [0.5, *(quantile for quantile in self.quantiles if quantile != 0.5)]
+        levels = np.repeat(np.array(blocks, dtype="float32"), int(outputs.shape[-1]) // len(blocks))
+        errors = labels - outputs
+        return ops.maximum(levels * errors, (levels - 1.0) * errors)
+
+    def build(self, **extra: Any) -> Any:
+        """Returns a function from labels and outputs to one loss for each example."""
+        mean = keras_attribute("ops.mean")
+
+        def pinball(labels: Any, outputs: Any) -> Any:
+            """Returns the mean of the columns."""
+            return mean(self.of_columns(labels, outputs), axis=-1)
+
+        return pinball
 
 
 class BinaryCrossentropy(LossSpec):
@@ -243,6 +296,7 @@ class CategoricalFocalCrossentropy(LossSpec):
 Loss = Annotated[
     PlainLoss
     | Huber
+    | Pinball
     | BinaryCrossentropy
     | BinaryFocalCrossentropy
     | SparseCategoricalCrossentropy

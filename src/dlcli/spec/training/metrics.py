@@ -14,87 +14,29 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
-from dlcli.spec.base import Count, OneOf, Spec, keras_attribute
-from dlcli.tasks import Classes, Decisions, Labels, OutputType, Task, TwoClasses, Values
+from dlcli.spec.base import Count, OneOf, keras_attribute
+from dlcli.spec.training.forecast_metrics import Coverage, Mase, Smape, errors_by_step
+from dlcli.spec.training.metric_base import MetricSpec, MetricTable
+from dlcli.tasks import Classes, Decisions, Forecasts, Labels, OutputType, Task, TwoClasses, Values
 from dlcli.upstream.sklearn import import_sklearn
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
     from dlcli.runtime.estimates import Estimate
 
-
-@dataclass(frozen=True)
-class MetricTable:
-    """A table that belongs to a metric, such as the weights of a confusion matrix: a CSV file beside the scores.
-
-    Attributes:
-        stem: name of the file without `.csv`: lower-case letters, digits and `_`; it begins with the metric's name.
-        title: what the table is, as a heading in the report.
-        note: a sentence that says how to read it.
-        columns: the names of the columns; the first one names the rows.
-        rows: a cell for each column; texts and numbers.
-    """
-
-    stem: str
-    title: str
-    note: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str | float]]
-
-
-class MetricSpec(Spec):
-    """A metric. `higher_is_better` decides what counts as an improvement where it is monitored, `ends_at_one` says that 1 is
-    then the score of perfect predictions; `outputs` are the types that it measures."""
-
-    higher_is_better: ClassVar[bool] = True
-    ends_at_one: ClassVar[bool] = False
-    outputs: ClassVar[tuple[type[OutputType], ...]] = (Classes, Labels)
-
-    @property
-    def name(self) -> str:
-        """The name of its column in the history and its entry in the scores."""
-        return str(getattr(self, "kind"))  # noqa: B009  (every member has it, the base has not)
-
-    def fits(self, task: Task) -> bool:
-        """Tells whether the metric makes sense for the task."""
-        return isinstance(task.output, self.outputs)
-
-    def one_hot(self, task: Task) -> bool:
-        """Tells whether following it while training needs one-hot labels."""
-        return False
-
-    def follow(self, task: Task, *, integer_labels: bool) -> Any:
-        """Returns the Keras metric that follows it while training, or None where Keras has no equal."""
-        return None
-
-    def is_followed(self, task: Task) -> bool:
-        """Tells, without importing Keras, whether `follow` returns a metric."""
-        return type(self).follow is not MetricSpec.follow
-
-    def score(self, truth: Array, scores: Array, task: Task) -> float:
-        """Returns the metric over all predictions; NaN where it is not defined.
-
-        Args:
-            truth: int class numbers `(n,)`; 0/1 `(n, labels)`; floats `(n, targets)`.
-            scores: probabilities `(n, classes)`, of both classes for binary, or `(n, labels)`; values `(n, targets)`.
-            task: the task.
-        """
-        raise NotImplementedError
-
-    def estimate(self, truth: Array, scores: Array, task: Task) -> Estimate:
-        """Returns the score with its 95 % interval, and how much each example moves it; arguments as for `score`."""
-        raise NotImplementedError
-
-    def tables(self, truth: Array, scores: Array, classes: Sequence[str], task: Task) -> Sequence[MetricTable]:
-        """Returns the metric's tables, which are stored as CSV files beside the scores and shown in the report.
-
-        Args:
-            truth: as for `score`.
-            scores: as for `score`.
-            classes: the names of the classes, labels or targets.
-            task: the task.
-        """
-        return ()
+__all__ = [
+    "AUC",
+    "LAST_EPOCH",
+    "Accuracy",
+    "Averaged",
+    "Metric",
+    "MetricSpec",
+    "MetricTable",
+    "PlainMetric",
+    "TopK",
+    "higher_is_better",
+    "macro_f1_of",
+]
 
 
 @dataclass(frozen=True)
@@ -150,19 +92,19 @@ class PlainMetric(MetricSpec):
         return is_measurable and isinstance(task.output, self.row.outputs)
 
     def is_followed(self, task: Task) -> bool:
-        """Tells whether it is an error or R2."""
-        return bool(self.row.keras_class)
+        """Tells whether it is an error or R2, of outputs that are all predictions."""
+        return bool(self.row.keras_class) and task.output.points_only
 
     def follow(self, task: Task, *, integer_labels: bool) -> Any:
         """Returns Keras's metric for errors and R2, None for the others."""
-        return keras_attribute(f"metrics.{self.row.keras_class}")(name=self.name) if self.row.keras_class else None
+        return keras_attribute(f"metrics.{self.row.keras_class}")(name=self.name) if self.is_followed(task) else None
 
     def score(self, truth: Array, scores: Array, task: Task) -> float:
         """Returns scikit-learn's value; MAPE in percent, as Keras has it."""
         import_sklearn()
         from sklearn import metrics
 
-        predicted = task.output.decide(scores)
+        truth, predicted = task.output.points(truth), task.output.points(task.output.decide(scores))
         if truth.ndim > 2:  # of an output that is not a row
             truth, predicted = truth.reshape(len(truth), -1), predicted.reshape(len(truth), -1)
         if self.kind == "rmse":  # over all targets at once, as in Keras; scikit-learn would average theirs
@@ -176,7 +118,9 @@ class PlainMetric(MetricSpec):
         from dlcli.runtime import class_estimates, estimates
 
         if task.output.is_numeric:
-            return self._of_errors(truth.astype("float64"), scores.astype("float64"), task)
+            points = task.output.points
+            value = self.score(truth, scores, task) if self.kind == "r2" else 0.0
+            return self._of_errors(points(truth).astype("float64"), points(scores).astype("float64"), value)
         predicted = task.output.decide(scores)
         if self.kind == "hamming":
             return estimates.of_shares((predicted != truth).reshape(len(truth), -1).mean(axis=1))
@@ -186,13 +130,18 @@ class PlainMetric(MetricSpec):
             return class_estimates.of_classes(kind, "macro", truth, predicted, classes)
         return class_estimates.agreement(self.kind, truth, predicted, classes)
 
-    def _of_errors(self, truth: Array, predicted: Array, task: Task) -> Estimate:
+    def tables(self, truth: Array, scores: Array, classes: Sequence[str], task: Task) -> Sequence[MetricTable]:
+        """Returns the mean absolute error of forecasts by step."""
+        is_forecast = self.kind == "mae" and isinstance(task.output, Forecasts)
+        return [errors_by_step(truth, scores, cast("Forecasts", task.output))] if is_forecast else []
+
+    def _of_errors(self, truth: Array, predicted: Array, value: float) -> Estimate:
         import numpy as np
 
         from dlcli.runtime import estimates
 
         if self.kind == "r2":
-            return estimates.explained(truth, predicted, self.score(truth, predicted, task))
+            return estimates.explained(truth, predicted, value)
         errors = np.abs(predicted - truth)
         if self.kind == "mape":
             errors = 100 * errors / np.maximum(np.abs(truth), np.finfo("float64").eps)
@@ -367,7 +316,7 @@ class AUC(MetricSpec):
         return result or estimates.Estimate(nan, np.zeros(len(truth)), None, "no class has both positive and negative examples")
 
 
-Metric = Annotated[Accuracy | TopK | Averaged | AUC | PlainMetric, OneOf("Metric")]
+Metric = Annotated[Accuracy | TopK | Averaged | AUC | PlainMetric | Mase | Smape | Coverage, OneOf("Metric")]
 
 
 LAST_EPOCH = "epoch"

@@ -20,6 +20,12 @@ CHANCE = 0.001
 """Probability of such a difference by chance, at most."""
 
 
+_DRIFT = (
+    "the level of the series drifts: keep `normalize: window_last` or `window_standard`, which forecast changes from the level"
+    " of each window"
+)
+
+
 class ClassShares(Check):
     """Compares the shares of the classes, or the mean of the targets, of given splits with those of the training split."""
 
@@ -36,11 +42,14 @@ class ClassShares(Check):
         for split, examples in subject.given_splits.items():
             lines = differences(subject, examples, split)
             if lines:
+                drifts = subject.experiment.task.output.needs_series
                 yield Issue(
                     kind="targets differ between splits",
                     severity="warning",
                     summary=lines[0],
-                    advice="draw the splits from all examples, or find out how they were chosen: the score holds only for data"
+                    advice=_DRIFT
+                    if drifts
+                    else "draw the splits from all examples, or find out how they were chosen: the score holds only for data"
                     " like that of the scored split",
                     evidence=tuple(lines[1:]),
                 )

@@ -20,6 +20,7 @@ _PLACES = {
     "text_folder": f"{__name__}.text_folder:TextFolder",
     "csv": f"{__name__}.csv:Csv",
     "parquet": f"{__name__}.parquet:Parquet",
+    "series": f"{__name__}.series:Series",
     "huggingface": f"{__name__}.huggingface:Huggingface",
     "npz": f"{__name__}.npz:Npz",
     "ts": f"{__name__}.ts:Ts",

@@ -13,7 +13,7 @@ from dlcli.errors import DataError
 from dlcli.spec.base import Shape, Spec
 from dlcli.spec.data.sources.row_ids import ids_at
 from dlcli.spec.data.sources.row_storage import LargeTable, RowStorage
-from dlcli.tasks import TASKS, Task
+from dlcli.tasks import TASKS, OutputType, Task
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
@@ -139,12 +139,14 @@ class SourceSpec(Spec):
         has_files: whether each example is a file, and its id the file's path.
         has_rows: whether it gives the side column `ROW`.
         stores_rows: whether its rows can stay in a file on the disk (`Request.storage`).
+        splits_itself: whether it alone decides the splits, so that `data.split` sets none.
     """
 
     kind: str
     has_files: ClassVar[bool] = False
     has_rows: ClassVar[bool] = False
     stores_rows: ClassVar[bool] = False
+    splits_itself: ClassVar[bool] = False
 
     def facts(self, task: Task) -> Facts:
         """Returns what is known without opening it."""
@@ -210,6 +212,14 @@ class SourceSpec(Spec):
         None where the source has no folder or file. `classes` are the names that labels there may have.
         """
         return None
+
+
+class SeriesSource(SourceSpec):
+    """A source of windows over series, whose values are forecast."""
+
+    def output(self, quantiles: Sequence[float]) -> OutputType:
+        """Returns the output type of its forecasts, with these quantiles or, without any, as points."""
+        raise NotImplementedError
 
 
 _Source = TypeVar("_Source", bound=SourceSpec)
