@@ -18,7 +18,7 @@ from dlcli.explain import heat, tables
 from dlcli.explain.network import first_weights, last_map
 from dlcli.explain.subjects import Image, as_columns, named_images, own_images
 from dlcli.explain.tables import Plane
-from dlcli.predict.inputs import Skip
+from dlcli.predict.batch import Skip
 from dlcli.runs import RunFolder
 from dlcli.runs.explanations import Explanation, add, file_name, made_folder, write_numbers
 from dlcli.runs.numbers import digits

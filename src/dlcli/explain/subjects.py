@@ -11,7 +11,8 @@ from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs
 from dlcli.data.splits import Splits
 from dlcli.errors import DataError, DlcliError
-from dlcli.predict.inputs import Skip, batches, matching_files
+from dlcli.predict.batch import Skip
+from dlcli.predict.inputs import batches, matching_files
 from dlcli.runs import RunFolder
 from dlcli.score.outcome import has_outcome, read_outcome
 from dlcli.spec.data.sources import Examples

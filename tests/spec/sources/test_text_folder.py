@@ -80,5 +80,5 @@ def test_an_empty_class_and_a_missing_folder_are_faults(tmp_path: Path) -> None:
 def test_only_line_ends_separate_the_texts_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("one\u2028line\r\ntwo\x0clines\nthree\x85".encode())
     (tmp_path / "b.txt").write_bytes(b"other")
-    opened = opened_texts(tmp_path, lines=True)
-    assert list(opened.inputs.columns["text"]) == ["one\u2028line", "two\x0clines", "three\x85", "other"]
+    inputs = opened(source(tmp_path, lines=True)).parts["train"].inputs
+    assert list(inputs.columns["text"]) == ["one\u2028line", "two\x0clines", "three\x85", "other"]
