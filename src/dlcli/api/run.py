@@ -192,7 +192,7 @@ class Run:
         """Explains predictions, writes pictures into `explanations/` and returns what was made.
 
         Args:
-            files: images to explain; by default images of the test split, wrong predictions first.
+            files: images or texts to explain; by default examples of the test split, wrong predictions first.
             method: grad_cam, occlusion, permutation, boundary or filters; by default the first that applies.
             class_name: the class to explain; by default the predicted one.
             offline: whether the network must not be accessed.

@@ -56,7 +56,7 @@ def named_images(files: Sequence[str], model_inputs: ModelInputs, experiment: Ex
 def own_images(run: RunFolder, splits: Splits, split: str) -> list[Image]:
     """Returns images of a run's data: the most confident wrong predictions, then correct ones of different classes."""
     examples = splits[split]
-    places = _places(run, split, examples)
+    places = places_of(run, split, examples)
     pixels = examples.inputs.read(places)
     return [
         Image(examples.ids[place], image, splits.task.output.text(examples.targets[place], splits.classes))
@@ -64,7 +64,7 @@ def own_images(run: RunFolder, splits: Splits, split: str) -> list[Image]:
     ]
 
 
-def _places(run: RunFolder, split: str, examples: Examples) -> Array:
+def places_of(run: RunFolder, split: str, examples: Examples) -> Array:
     """Returns the indices of the shown examples; the first ones where the stored predictions do not show which are wrong."""
     first = np.arange(min(SHOWN, len(examples)))
     try:
