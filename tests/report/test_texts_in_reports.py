@@ -9,7 +9,12 @@ import pytest
 from trainings import trained, write_spec
 
 import dlcli
+from dlcli.data.open_run import open_run
+from dlcli.report.checks import write_checks
+from dlcli.report.diagnosis import diagnose
 from dlcli.report.report import write_report
+from dlcli.runs import RunFolder
+from dlcli.runs.checks import read_checks
 from dlcli.runs.files import read_table
 from dlcli.runs.notable_texts import read_notable_texts
 from dlcli.score.notable_texts import excerpt
@@ -39,7 +44,10 @@ def test_long_texts_are_shortened_around_the_words_that_decided() -> None:
     assert "".join(piece.text for piece in excerpt(near, _words(near, "lovely", "superb"))) == near
 
 
-def test_mistakes_are_shown_with_their_words_and_escaped(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run on texts that a word decides; some labels are wrong."""
+    tmp_path = tmp_path_factory.mktemp("reviews")
     random, rows = np.random.default_rng(0), ["review,label"]
     for number in range(120):
         word = ("awful", "lovely")[number % 2]
@@ -48,7 +56,21 @@ def test_mistakes_are_shown_with_their_words_and_escaped(tmp_path: Path) -> None
     (tmp_path / "rows.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     source = "{kind: csv, path: rows.csv, target: label, text: [review]}"
     training = "epochs: 8, optimizer: {kind: adam, learning_rate: 0.1}"
-    run = trained(write_spec(tmp_path, source, task="binary", model=MODEL, training=training))
+    return trained(write_spec(tmp_path, source, task="binary", model=MODEL, training=training))
+
+
+def test_a_linear_model_is_fitted_and_the_diagnosis_says_that_it_is_as_good(run: RunFolder) -> None:
+    with open_run(run) as opened:
+        write_checks(opened.experiment, opened.splits, run, {})
+    simple = read_checks(run).simple_models
+    assert simple is not None
+    assert [row.name for row in simple.rows] == ["TF-IDF, logistic regression", "TF-IDF, linear SVC"]
+    (finding,) = (finding for finding in diagnose(run) if finding.name == "a linear model is as good")
+    assert finding.remedies[0].text.startswith("start simple: `")
+    assert any("vectors or an encoder" in remedy.text for remedy in finding.remedies)
+
+
+def test_mistakes_are_shown_with_their_words_and_escaped(run: RunFolder) -> None:
     texts = read_notable_texts(run.evaluation("test"))
     mistakes = {row["id"] for row in read_table(run.evaluation("test") / "examples.csv") if row["kind"] == "confident_error"}
     explained = {text.id: text for text in texts if text.explained}
