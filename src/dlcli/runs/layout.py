@@ -80,6 +80,8 @@ CATEGORIES = "categories.json"
 SHARED_COLUMNS = "columns.json"
 EXAMPLE_PROGRAM = "example.py"
 IMAGE_READER = "image_reader.py"
+TOKENS = "tokens.json"
+TOKENIZER = "tokenizer.py"
 README = "README.md"
 
 # Folders in a runs folder that hold no runs, and their files.
