@@ -70,6 +70,7 @@ def test_the_program_needs_python_alone_and_prints_the_tokens(tmp_path: Path) ->
     assert json.loads((tmp_path / "tokens.json").read_text())["settings"] == {
         "max_length": 4, "standardize": "lower_and_strip_punctuation", "split": "whitespace", "ngrams": 1,
     }  # fmt: skip
-    command = [sys.executable, "-I", "-S", str(tmp_path / "tokenizer.py"), "A Film, größe", ""]
+    program, tokens = str(tmp_path / "tokenizer.py"), str(tmp_path / "tokens.json")
+    command = [sys.executable, "-I", "-S", program, tokens, "A Film, größe", ""]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, env={"PYTHONIOENCODING": "utf-8"})
     assert done.stdout == "review ['a', 'film', 'größe'] [1, 2, 3, 0]\nreview [] [0, 0, 0, 0]\n"

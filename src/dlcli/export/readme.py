@@ -287,8 +287,8 @@ def _tokens_words(tokenizer: Tokenizer) -> str:
     return (
         f"\n\nTexts are numbers of tokens: `read_tokenizers` of `{layout.TOKENIZER}`, which needs Python alone, turns texts"
         f" into them by the vocabularies in `{layout.TOKENS}`, and `{layout.EXAMPLE_PROGRAM}` shows it; `python"
-        f' {layout.TOKENIZER} "a text"` prints them. A text is changed by `{tokenizer.standardize}` (for ASCII only), split by'
-        f" `{tokenizer.split}`, and its first {tokenizer.max_length:,} tokens{ngrams} are looked up:"
+        f' {layout.TOKENIZER} {layout.TOKENS} "a text"` prints them. A text is changed by `{tokenizer.standardize}`'
+        f" (for ASCII only), split by `{tokenizer.split}`, and its first {tokenizer.max_length:,} tokens{ngrams} are looked up:"
         f" {text_tokens.PADDING} is padding, {text_tokens.UNKNOWN} an unknown token. A missing text is an empty one. The"
         " formats saved_model and keras take texts as they are."
     )

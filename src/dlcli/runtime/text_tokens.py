@@ -1,4 +1,4 @@
-"""Texts -> numbers of tokens, exactly as in the training. Usage: python tokenizer.py "a text" ["another text" ...]
+"""Texts -> numbers of tokens, exactly as in the training. Usage: python tokenizer.py tokens.json "a text" ["another" ...]
 
 An export that takes numbers of tokens contains a copy of this file as `tokenizer.py`, and `tokens.json` with the settings and
 the vocabulary of each input. It needs Python alone. It does what `keras.layers.TextVectorization` does: lower case and
@@ -99,6 +99,7 @@ def read_tokenizers(path: str | Path) -> Mapping[str, Tokenizer]:
 
 
 if __name__ == "__main__":
-    for name, tokenizer in read_tokenizers(Path(__file__).parent / "tokens.json").items():
-        for argument, numbers in zip(sys.argv[1:], tokenizer.numbers(sys.argv[1:]), strict=True):
+    texts = sys.argv[2:]
+    for name, tokenizer in read_tokenizers(sys.argv[1]).items():
+        for argument, numbers in zip(texts, tokenizer.numbers(texts), strict=True):
             print(name, tokenizer.tokens(argument)[: tokenizer.max_length], numbers)
