@@ -15,7 +15,8 @@ from trainings import trained, write_spec
 from dlcli.errors import DamagedFile, DataError, UsageError
 from dlcli.explain import Explanation, explain, explanations
 from dlcli.explain import heat as heats
-from dlcli.explain.network import before_squashing, last_map
+from dlcli.explain.network import last_map
+from dlcli.models.raw_output import before_squashing
 from dlcli.predict.predict import prepare
 from dlcli.runs import RunFolder
 from dlcli.runs.files import read_table

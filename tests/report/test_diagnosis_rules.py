@@ -317,6 +317,26 @@ def test_a_task_that_simple_models_do_not_solve_either_is_not_underfitted(tmp_pa
     )
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "better", "is_as_good"),
+    [(0.5, 1.0, True), (0.51, 0.4, True), (0.49, 0.7, True), (0.49, 0.97, False), (0.46, 0.7, False)],
+)
+def test_a_linear_model_that_is_not_worse_is_reported(tmp_path: Path, accuracy: float, better: float, is_as_good: bool) -> None:
+    run = _run(tmp_path, WEAK, scores={"loss": 0.9, "accuracy": 0.5})
+    simple = _simple(accuracy, related=0.0, better=better)
+    simple["rows"][0]["name"] = "TF-IDF, logistic regression"
+    diagnosed = diagnose(_checks(run, simple_models=simple))
+    assert [finding.name for finding in diagnosed] == (["a linear model is as good"] if is_as_good else [])
+    if is_as_good:
+        assert diagnosed[0].evidence == (
+            f"TF-IDF, logistic regression has accuracy {accuracy:.3f} on 300 test examples, this model 0.500 (checks.json);"
+            " it was trained on 2000 examples",
+        )
+        assert "start simple: `dlcli baseline " in diagnosed[0].remedies[0].text
+    simple["rows"][0]["related"] = 0.5
+    assert "a linear model is as good" not in _names(_checks(run, simple_models=simple))
+
+
 def test_labels_that_a_simple_model_predicts_are_not_meaningless(tmp_path: Path) -> None:
     rows = _falling(1.0, 0.6, 0.3, 0.1, gap=1.2, accuracy=0.95, val_accuracy=0.34)
     run = _run(tmp_path, rows, scores={"loss": 1.3, "accuracy": 0.33})

@@ -121,7 +121,8 @@ class Run:
 
         Args:
             inputs: files, folders or patterns (one or several); a NumPy array `(n, ...)` of images (uint8, 0 to 255) or
-                numbers; or the rows of a table as a pandas DataFrame, a dict of columns, or a list of dicts.
+                numbers; the rows of a table as a pandas DataFrame, a dict of columns, or a list of dicts; or, for a model
+                whose only column has texts, a list of them. Files of such a model are one text, or a list of `Path`.
             calibrated: whether the temperature of `evaluate(calibrate=True)` is applied.
 
         Raises:
@@ -131,6 +132,7 @@ class Run:
         Example:
             >>> run.predict(["a.png", "b.png"])
             >>> run.predict({"sepal_length": [5.1], "sepal_width": [3.5]})
+            >>> reviews.predict(["a lovely film", "dull"])
         """
         return _collected(self.prediction(inputs, calibrated=calibrated))
 
@@ -139,8 +141,11 @@ class Run:
 
         Its `answers(skip)` yields the batches. The arguments are those of `predict`.
         """
-        from dlcli.predict.predict import prepare, prepare_examples
+        from dlcli.predict.predict import prepare, prepare_examples, prepare_texts
+        from dlcli.predict.texts import takes_texts
 
+        if _are_texts(inputs) and takes_texts(self._folder):
+            return prepare_texts(self._folder, inputs, calibrate=calibrated)
         files = _files(inputs)
         if files is not None:
             return prepare(self._folder, files, calibrate=calibrated)
@@ -187,7 +192,7 @@ class Run:
         """Explains predictions, writes pictures into `explanations/` and returns what was made.
 
         Args:
-            files: images to explain; by default images of the test split, wrong predictions first.
+            files: images or texts to explain; by default examples of the test split, wrong predictions first.
             method: grad_cam, occlusion, permutation, boundary or filters; by default the first that applies.
             class_name: the class to explain; by default the predicted one.
             offline: whether the network must not be accessed.
@@ -248,6 +253,11 @@ def _collected(prediction: Prediction) -> Predictions:
     return Predictions(answers, skipped, [*prediction.notes, *prediction.row_notes, *unfamiliar])
 
 
+def _are_texts(inputs: Any) -> bool:
+    """Whether inputs may be texts themselves: a list of them, not the name of a file."""
+    return isinstance(inputs, (list, tuple)) and bool(inputs) and all(isinstance(item, str) for item in inputs)
+
+
 def _files(inputs: Any) -> list[str] | None:
     """Returns the files that inputs name; None where they are examples themselves."""
     if isinstance(inputs, (str, PathLike)):
@@ -273,7 +283,7 @@ def _in_memory(inputs: Any) -> Any:
         import numpy as np
 
         return np.asarray(inputs)
-    kinds = "files, a NumPy array, a pandas DataFrame, a dict of columns or a list of dicts"
+    kinds = "files, a NumPy array, a pandas DataFrame, a dict of columns, a list of dicts or of texts"
     raise UsageError(f"predict: expected {kinds}, found {type(inputs).__name__}")
 
 

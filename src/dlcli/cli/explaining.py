@@ -26,15 +26,16 @@ def explain(
     files: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="FILE...", help="Images to explain.  [default: images of the test split, wrong predictions first]"
+            metavar="FILE...",
+            help="Images or texts to explain.  [default: examples of the test split, wrong predictions first]",
         ),
     ] = None,
     method: Annotated[
         Method | None,
         typer.Option(
             help=(
-                "grad_cam, occlusion: image regions; permutation: table columns; boundary: two numeric inputs; filters: first"
-                " layer.  [default: the first that applies]"
+                "grad_cam, occlusion: image regions; occlusion: words; permutation: table columns; boundary: two numeric"
+                " inputs; filters: first layer.  [default: the first that applies]"
             )
         ),
     ] = None,
@@ -47,7 +48,7 @@ def explain(
 ) -> None:
     """Explain what predictions rely on.
 
-    The methods show image regions, table columns, decision boundaries and filters of the first layer.
+    The methods show image regions, words, table columns, decision boundaries and filters of the first layer.
     """
     trained_run = named_run(run, runs)
 

@@ -34,7 +34,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="FILE|FOLDER|GLOB|CSV|-...",
-            help="Images, folders, glob patterns, tables or NumPy files; - reads image paths or table rows from stdin.",
+            help="Images, text files, folders, glob patterns, tables or NumPy files; - reads image paths or table rows from"
+            " stdin.",
         ),
     ],
     top: Annotated[int, typer.Option(min=1, help="Number of classes to print, the most probable first.")] = 1,
@@ -43,17 +44,17 @@ def predict(
     calibrated: Annotated[bool, typer.Option(help="Apply the temperature that `evaluate --calibrate` has fitted.")] = False,
     runs: RunsFolder = DEFAULT_RUNS,
 ) -> None:
-    """Predict classes or values for new images, rows or arrays.
+    """Predict classes or values for new images, rows, texts or arrays.
 
     Inputs are preprocessed as in training.
     """
     chosen_run = named_run(run, runs)
     _refuse_what_is_wrong(what, as_json, csv)
 
-    from dlcli.api.run import Run
+    from dlcli.predict.predict import prepare
 
     skipped = _Skipped()
-    prediction = Run(chosen_run.path).prediction(what, calibrated=calibrated)
+    prediction = prepare(chosen_run, what, calibrate=calibrated)
     skipped.print_notes(prediction.notes)
     _print(prediction, prediction.answers(skipped), top, as_json=as_json, csv=csv)
     skipped.end()

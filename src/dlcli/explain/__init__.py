@@ -1,4 +1,4 @@
-"""A run -> pictures that explain its predictions: image regions, columns of a table, decision boundaries, filters."""
+"""A run -> pictures that explain its predictions: image regions, words, columns of a table, decision boundaries, filters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def explain(
 
     Args:
         run: the run; without files, its data are read too.
-        files: images to be explained; if empty, examples of the test split, wrong predictions first.
+        files: images or texts to be explained; if empty, examples of the test split, wrong predictions first.
         method: one of METHODS; empty for the method that fits the model.
         class_name: the class, label or target that is explained; empty for the predicted one.
         offline: whether nothing may be fetched.

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from dlcli.arrays import Array
-from dlcli.explain.network import BATCH, before_squashing, recorded_outputs, score_of, scores
+from dlcli.explain.network import BATCH, recorded_outputs, score_of, scores
+from dlcli.models.raw_output import before_squashing
 from dlcli.runtime.engine import tf
 from dlcli.tasks import Task
 

@@ -3,87 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dlcli.arrays import Array
-from dlcli.data.inputs import ModelInputs, inputs_of_model, refuse_other_inputs
-from dlcli.data.open_run import OpenRun, open_run
-from dlcli.data.splits import Splits
+from dlcli.data.inputs import inputs_of_model, refuse_other_inputs
+from dlcli.data.open_run import open_run
 from dlcli.errors import UsageError
 from dlcli.explain import heat, tables
+from dlcli.explain.context import ExplanationContext, example_caption, explained_places
 from dlcli.explain.network import first_weights, last_map
 from dlcli.explain.subjects import Image, as_columns, named_images, own_images
 from dlcli.explain.tables import Plane
-from dlcli.predict.inputs import Skip
+from dlcli.explain.words import words_that_decided
+from dlcli.predict.batch import Skip
 from dlcli.runs import RunFolder
-from dlcli.runs.explanations import Explanation, add, file_name, made_folder, write_numbers
+from dlcli.runs.explanations import Explanation, add, file_name, write_numbers
 from dlcli.runs.numbers import digits
 from dlcli.runs.scored_splits import score_text, split_title
 from dlcli.runtime.inputs import Arrays
-from dlcli.spec.experiment import Experiment
-from dlcli.tasks import Classes, Decisions
+from dlcli.tasks import Classes
 from dlcli.visible import visible
 
 _TITLES = {"grad_cam": "Grad-CAM", "occlusion": "Occlusion"}
 _METHODS_OF_KIND = {
     "images": ("grad_cam", "occlusion", "filters"),
+    "texts": ("occlusion", "permutation"),
     "rows": ("permutation", "boundary"),
     "series": ("permutation",),
     "arrays": (),
 }
-
-
-@dataclass
-class ExplanationContext:
-    """The context of an explanation: the run with its model, and the requested class."""
-
-    opened: OpenRun
-    model_inputs: ModelInputs
-    class_name: str
-    skip: Skip
-
-    @property
-    def run(self) -> RunFolder:
-        """The explained run."""
-        return self.opened.run
-
-    @property
-    def experiment(self) -> Experiment:
-        """The run's experiment."""
-        return self.opened.experiment
-
-    @property
-    def model(self) -> Any:
-        """The run's model."""
-        return self.opened.model
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of classes, labels or targets."""
-        return self.opened.classes
-
-    @property
-    def data(self) -> tuple[Splits, str]:
-        """The run's data, and the split that is explained: test, else validation, else train."""
-        return self.opened.splits, self.opened.splits.scored
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the pictures."""
-        return made_folder(self.run)
-
-    @property
-    def kind(self) -> str:
-        """The kind of the examples: images, rows, windows of series, or other arrays."""
-        if self.experiment.task.output.needs_series:
-            return "series"
-        if self.model_inputs.kind == "images":
-            return "images"
-        return "rows" if self.model_inputs.kind == "columns" or len(self.model_inputs.shape) == 1 else "arrays"
 
 
 def make(run: RunFolder, files: Sequence[str], *, method: str, class_name: str, offline: bool, skip: Skip) -> list[Explanation]:
@@ -140,10 +90,10 @@ def _is_pair(context: ExplanationContext) -> bool:
 
 
 def _refuse_unused_arguments(method: str, files: Sequence[str], class_name: str) -> None:
-    about_images = method in ("grad_cam", "occlusion")
-    if files and not about_images:
+    about_examples = method in ("grad_cam", "occlusion")
+    if files and not about_examples:
         raise UsageError(f"{method} explains the whole model: omit FILE")
-    if class_name and not about_images:
+    if class_name and not about_examples:
         raise UsageError(f"{method} does not explain a single class: omit --class")
 
 
@@ -159,7 +109,7 @@ def _grad_cam(context: ExplanationContext, files: Sequence[str]) -> list[Explana
     images = _images(context, files)
     pixels = np.stack([image.pixels for image in images])
     output = tables.answers(context.model, Arrays(pixels), context.experiment.task)
-    places = _explained_places(context, output)
+    places = explained_places(context, output)
     maps = heat.grad_cam(context.model, last_map(context.model), pixels, places, context.experiment.task)
     explanations = []
     for at, image in enumerate(images):
@@ -170,25 +120,17 @@ def _grad_cam(context: ExplanationContext, files: Sequence[str]) -> list[Explana
 
 
 def _occlusion(context: ExplanationContext, files: Sequence[str]) -> list[Explanation]:
+    if context.kind == "texts":
+        return words_that_decided(context, files)
     images = _images(context, files)
     output = tables.answers(context.model, Arrays(np.stack([image.pixels for image in images])), context.experiment.task)
-    places = _explained_places(context, output)
+    places = explained_places(context, output)
     explanations = []
     for at, image in enumerate(images):
         heat_map, largest_fall = heat.occlusion(context.model, image.pixels, int(places[at]), context.experiment.task)
         legend = f"covering a red region lowers the score, by up to {largest_fall:.3g} (before softmax or sigmoid)"
         explanations.append(_save_map(context, "occlusion", image, output[at], int(places[at]), heat_map, heat_map, legend))
     return explanations
-
-
-def _explained_places(context: ExplanationContext, output: Array) -> Array:
-    """Returns the explained class, label or target of each image: the requested one, or the predicted one."""
-    if context.class_name:
-        return np.full(len(output), context.classes.index(context.class_name))
-    kind = context.experiment.task.output
-    if isinstance(kind, Classes):
-        return kind.decide(output)
-    return np.asarray(output.argmax(axis=1)) if isinstance(kind, Decisions) else np.zeros(len(output), dtype="int64")
 
 
 def _save_map(
@@ -206,18 +148,12 @@ def _save_map(
 
     name = context.classes[place]
     title = f"{_TITLES[kind]} for {name}: {image.name}"
-    caption = _caption(context, image, output, place)
+    caption = example_caption(context, image.label, output, place)
     file = file_name(kind, title, f"{name} {image.name}")
     draw_heat(image.pixels, heat_map, f"{name}: {image.name}", caption, context.folder / file)
     cells = ((row, column, f"{value:.6g}") for row, line in enumerate(cell_map) for column, value in enumerate(line))
     write_numbers(context.folder, file, ("row", "column", "value"), cells)
     return Explanation(file, kind, visible(title), visible(f"{caption}; {legend}"))
-
-
-def _caption(context: ExplanationContext, image: Image, output: Any, place: int) -> str:
-    """Returns the prediction for an image, and its label."""
-    caption = context.experiment.task.output.caption(output, context.classes, place)
-    return caption + (f", label {image.label}" if image.label else "")
 
 
 def _permutation(context: ExplanationContext, _: Sequence[str]) -> list[Explanation]:

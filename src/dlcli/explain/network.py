@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from dlcli.arrays import Array
-from dlcli.runtime.engine import keras, tf
+from dlcli.models.raw_output import before_squashing
+from dlcli.runtime.engine import tf
 from dlcli.runtime.layers import single_layers
 from dlcli.tasks import Decisions, Task
 from dlcli.upstream.keras import is_called
 
 _CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv2DTranspose")
-_SQUASHING = ("softmax", "sigmoid")
 _NO_MAP = ("Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout")
 BATCH = 64
 
@@ -48,25 +48,6 @@ def _size(layer: Any) -> tuple[int, int] | None:
     if len(shape) != 4 or shape[1] is None or shape[2] is None:
         return None
     return shape[1], shape[2]
-
-
-@contextmanager
-def before_squashing(model: Any) -> Iterator[bool]:
-    """Makes the model return its scores before softmax or sigmoid inside the block; yields whether it does.
-
-    A probability near 1 has hardly any gradient; Grad-CAM is defined on the score before the softmax.
-    """
-    dense = [layer for layer in single_layers(model) if isinstance(layer, keras.layers.Dense)]
-    output = dense[-1] if dense else None
-    activation = getattr(output, "activation", None)
-    if output is None or getattr(activation, "__name__", "") not in _SQUASHING or single_layers(model)[-1] is not output:
-        yield False
-        return
-    output.activation = keras.activations.linear
-    try:
-        yield True
-    finally:
-        output.activation = activation
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from dlcli.arrays import Array
-from dlcli.charts.chart import BLUE, GREY, PLAIN, save_figure, short
+from dlcli.charts.chart import BLUE, GREY, ORANGE, PLAIN, save_figure, short
 from dlcli.explain.tables import Importance, Plane
 from dlcli.visible import visible
 
@@ -80,6 +80,29 @@ def draw_importance(importances: Sequence[Importance], metric: str, value: float
     more = f", the {len(largest)} largest of {len(importances)}" if len(largest) < len(importances) else ""
     axes.set_title(f"Decrease of {visible(metric)} {value:.4g} for each column{more}", loc="left", fontsize=11)
     axes.set_xlabel(f"decrease of {visible(metric)} when the column is shuffled")
+    axes.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
+
+
+@rc_context(PLAIN)
+def draw_words(words: Sequence[tuple[str, float]], title: str, caption: str, label: str, path: Path) -> None:
+    """Writes a bar for the effect of each word, from top to bottom: blue for the class, orange against it.
+
+    Args:
+        words: words with their effects.
+        title: the line above.
+        caption: the line below it.
+        label: what the bars show.
+        path: the PNG file.
+    """
+    figure = Figure(figsize=(7, 1.6 + 0.27 * max(1, len(words))), layout="constrained")
+    axes = figure.subplots()
+    figure.suptitle(f"{_title_end(title)}\n{short(caption, 90)}", fontsize=10)
+    effects = [effect for _, effect in words][::-1]
+    axes.barh(range(len(words)), effects, color=[BLUE if effect > 0 else ORANGE for effect in effects])
+    axes.set_yticks(range(len(words)), [short(word, 32) for word, _ in words][::-1], fontsize=8)
+    axes.axvline(0, color=GREY, linewidth=1)
+    axes.set_xlabel(visible(label))
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)
 

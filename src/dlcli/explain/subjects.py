@@ -11,7 +11,8 @@ from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs
 from dlcli.data.splits import Splits
 from dlcli.errors import DataError, DlcliError
-from dlcli.predict.inputs import Skip, batches, matching_files
+from dlcli.predict.batch import Skip
+from dlcli.predict.inputs import batches, matching_files
 from dlcli.runs import RunFolder
 from dlcli.runtime.windows import Windows
 from dlcli.score.outcome import has_outcome, read_outcome
@@ -56,7 +57,7 @@ def named_images(files: Sequence[str], model_inputs: ModelInputs, experiment: Ex
 def own_images(run: RunFolder, splits: Splits, split: str) -> list[Image]:
     """Returns images of a run's data: the most confident wrong predictions, then correct ones of different classes."""
     examples = splits[split]
-    places = _places(run, split, examples)
+    places = places_of(run, split, examples)
     pixels = examples.inputs.read(places)
     return [
         Image(examples.ids[place], image, splits.task.output.text(examples.targets[place], splits.classes))
@@ -64,7 +65,7 @@ def own_images(run: RunFolder, splits: Splits, split: str) -> list[Image]:
     ]
 
 
-def _places(run: RunFolder, split: str, examples: Examples) -> Array:
+def places_of(run: RunFolder, split: str, examples: Examples) -> Array:
     """Returns the indices of the shown examples; the first ones where the stored predictions do not show which are wrong."""
     first = np.arange(min(SHOWN, len(examples)))
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +13,13 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs, inputs_of_model
 from dlcli.runs import RunFolder
+from dlcli.runtime import text_tokens
 from dlcli.runtime.columns import lookups
 from dlcli.runtime.engine import keras
 from dlcli.runtime.keras_file import read_config, set_float32, write_in_float32
 from dlcli.runtime.loading import load_model
 from dlcli.runtime.saved_layers import SavedLayers, saved_layers
+from dlcli.spec.data.text import TextSettings
 from dlcli.tasks import Task
 from dlcli.upstream.keras import all_layers
 
@@ -27,7 +29,7 @@ class Original:
     """A run's saved model with the data that its use needs.
 
     `names` is the name of the model's input that takes each raw column. `file` is a copy of the model's file, which does not
-    change.
+    change. `text` says how texts become tokens.
     """
 
     model: Any
@@ -36,6 +38,7 @@ class Original:
     classes: tuple[str, ...]
     model_inputs: ModelInputs
     names: dict[str, str]
+    text: TextSettings
     mixed_precision: bool = False
 
     @property
@@ -49,10 +52,28 @@ class Original:
         layers = lookups(self.model, self.model_inputs.columns or {})
         return {self.names[column]: layer for column, layer in layers.items()}
 
+    @cached_property
+    def token_layers(self) -> dict[str, Any]:
+        """The layers that turn the text of an input into numbers of tokens, by the input's name.
+
+        None of a model whose inputs nested models split, as an ensemble's do, or in a way that `text_tokens` does not know.
+        """
+        columns = self.model_inputs.columns or {}
+        texts = {self.names[name] for name, kind in columns.items() if kind.is_text}
+        if not texts or self.text.split not in text_tokens.SPLITS:
+            return {}
+        layers = [layer for layer in self.model.layers if isinstance(layer, keras.layers.TextVectorization)]
+        return {layer.input.name: layer for layer in layers if layer.input.name in texts}
+
     @property
-    def lookup_layers(self) -> list[str]:
-        """The names of these layers."""
-        return [layer.name for layer in self.lookups.values()]
+    def tokenizers(self) -> dict[str, text_tokens.Tokenizer]:
+        """What does the same as these layers without Keras, by the input's name."""
+        return {name: self._tokenizer(layer) for name, layer in self.token_layers.items()}
+
+    def _tokenizer(self, layer: Any) -> text_tokens.Tokenizer:
+        text = self.text
+        vocabulary, length = tuple(map(str, layer.get_vocabulary())), int(layer.output.shape[1])
+        return text_tokens.Tokenizer(vocabulary, length, text.standardize, text.split, text.ngrams or 1)
 
     @property
     def vocabularies(self) -> dict[str, list[str]]:
@@ -66,9 +87,9 @@ class Original:
 
     @property
     def free_text(self) -> list[str]:
-        """The columns of text that is not looked up as a whole, which LiteRT and ONNX do not take."""
-        columns, lookups = self.model_inputs.columns or {}, self.lookups
-        return [name for name, kind in columns.items() if kind.dtype == "string" and self.names[name] not in lookups]
+        """The columns of text that is neither looked up as a whole nor split into tokens, which LiteRT and ONNX do not take."""
+        columns, known = self.model_inputs.columns or {}, {*self.lookups, *self.token_layers}
+        return [name for name, kind in columns.items() if kind.dtype == "string" and self.names[name] not in known]
 
     @property
     def saved_layers(self) -> SavedLayers | None:
@@ -83,12 +104,14 @@ def original(run: RunFolder, file: Path) -> Original:
     Raises:
         DamagedFile: the file is not the run's model.
     """
-    task, classes = run.experiment().task, tuple(run.data().get("classes") or ())
+    experiment = run.experiment()
+    task, classes = experiment.task, tuple(run.data().get("classes") or ())
     model = load_model(file, output=(task.units(len(classes)),))
     model.jit_compile = False
     model_inputs = inputs_of_model(model, run)
     names = {} if model_inputs.layout is None else model_inputs.layout.names
-    return Original(model, file, task, classes, model_inputs, names, set_float32(read_config(file)))
+    mixed_precision = set_float32(read_config(file))
+    return Original(model, file, task, classes, model_inputs, names, experiment.data.text, mixed_precision)
 
 
 def in_float32(source: Original, folder: Path) -> Any:
@@ -104,28 +127,36 @@ def in_float32(source: Original, folder: Path) -> Any:
     return load_model(file)
 
 
-def with_numbers_for_text(model: Any, lookups: Collection[str]) -> Any:
-    """Returns the model with an int32 input `(batch, 1)` in place of each input that is looked up: the category's number.
+def with_numbers_for_text(model: Any, source: Original) -> Any:
+    """Returns the model with int32 inputs in place of those of text.
 
-    A model without such inputs is returned itself.
+    An input that is looked up takes the category's number `(batch, 1)`, one that is split the numbers of its tokens
+    `(batch, max_length)`. A model without such inputs is returned itself.
 
     Args:
         model: the run's model, or the same model in float32.
-        lookups: the names of the layers that look up a text, as in `Original.lookups`.
+        source: the run's model.
     """
-    if not lookups:
+    of_model = {name: model.get_layer(layer.name) for name, layer in (source.lookups | source.token_layers).items()}
+    if not of_model:
         return model
-    encoded = {layer.input.name: layer.output for layer in (model.get_layer(name) for name in lookups)}
+    encoded = {name: layer.output for name, layer in of_model.items()}
     inner = keras.Model([encoded.get(name, tensor) for name, tensor in model.input.items()], model.output)
-    inputs = {
-        name: keras.Input(tensor.shape[1:], name=name, dtype="int32" if name in encoded else tensor.dtype)
-        for name, tensor in model.input.items()
-    }
-    features = [
-        keras.ops.one_hot(keras.ops.squeeze(tensor, 1), encoded[name].shape[1]) if name in encoded else tensor
-        for name, tensor in inputs.items()
-    ]
+    inputs = {name: _numeric_input(name, tensor, encoded, source) for name, tensor in model.input.items()}
+    features = [_as_encoded(name, tensor, encoded, source) for name, tensor in inputs.items()]
     return keras.Model(inputs, inner(features))
+
+
+def _numeric_input(name: str, tensor: Any, encoded: Mapping[str, Any], source: Original) -> Any:
+    shape = encoded[name].shape[1:] if name in source.token_layers else tensor.shape[1:]
+    return keras.Input(shape, name=name, dtype="int32" if name in encoded else tensor.dtype)
+
+
+def _as_encoded(name: str, tensor: Any, encoded: Mapping[str, Any], source: Original) -> Any:
+    """Returns what the layer of an input gives for its text, from the numbers in the text's place."""
+    if name in source.lookups:
+        return keras.ops.one_hot(keras.ops.squeeze(tensor, 1), encoded[name].shape[1])
+    return keras.ops.cast(tensor, encoded[name].dtype) if name in encoded else tensor
 
 
 def numbers_for(values: Array, vocabulary: list[str]) -> Array:

@@ -112,10 +112,14 @@ def refuse_target(target: Path, *, replace: bool) -> None:
 def _checksums(folder: Path) -> dict[str, str]:
     """Returns the SHA-256 of every file below a folder by its relative path, except `export.json`.
 
-    The bytecode of `image_reader.py`, which Python writes when `example.py` runs, is ignored.
+    The bytecode of `image_reader.py` and `tokenizer.py`, which Python writes when `example.py` runs, is ignored.
     """
-    cached = "__pycache__/image_reader.*.pyc"
-    files = (path for path in sorted(folder.rglob("*")) if path.is_symlink() or (path.is_file() and not path.match(cached)))
+    programs = (layout.IMAGE_READER, layout.TOKENIZER)
+
+    def is_bytecode(path: Path) -> bool:
+        return any(path.match(f"__pycache__/{Path(program).stem}.*.pyc") for program in programs)
+
+    files = (path for path in sorted(folder.rglob("*")) if path.is_symlink() or (path.is_file() and not is_bytecode(path)))
     names = {path.relative_to(folder).as_posix(): path for path in files}
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in names.items() if name != layout.EXPORT}
 
@@ -161,6 +165,8 @@ def _write(
     converted = source.model if form in ("keras", "saved_model") else in_float32(source, folder)
     labels, path = export_folder / layout.LABELS, export_folder / FILES[form]
     readme.write_labels(labels, source.classes)
+    if form in ("tflite", "onnx"):
+        readme.write_tokenizer(export_folder, source.tokenizers)
     if form == "keras":
         write_keras(source, path)
     elif form == "saved_model":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from dlcli.errors import RunFailed
 from dlcli.export.deployed import Original, with_numbers_for_text
 from dlcli.runs.layout import MODEL
 from dlcli.runtime.engine import keras, tf
+from dlcli.upstream.keras import all_layers
 from dlcli.upstream.onnx import to_onnx
 from dlcli.upstream.start import quiet_start
 
@@ -61,7 +63,7 @@ def _serving_function(source: Original, *, deep: bool) -> Any:
 def write_tflite(
     source: Original, model: Any, path: Path, quantize: Quantize = "", examples: Callable[[], Iterator[Array]] | None = None
 ) -> None:
-    """Writes a LiteRT file of a model in float32; text columns become numbers.
+    """Writes a LiteRT file of a model in float32; text columns become numbers of categories or tokens.
 
     Args:
         source: the run's model.
@@ -84,13 +86,31 @@ def write_tflite(
     if quantize == "int8":
         assert examples is not None
         options["representative_dataset"] = lambda: ([example] for example in examples())
-    numeric_model = with_numbers_for_text(model, source.lookup_layers)
+    numeric_model = with_numbers_for_text(model, source)
     named_model = keras.Model(numeric_model.input, {source.output_name: numeric_model.output})
+    recurrent = [layer for layer in all_layers(model) if isinstance(layer, keras.layers.RNN)]
+    for unroll in (False, True):
+        try:
+            with quiet_start(), _unrolled(recurrent if unroll else []):
+                named_model.export(str(path), format="litert", verbose=False, **options)
+            return
+        except Exception as error:  # TensorFlow's converter has no error class
+            if unroll or not recurrent:
+                message = f"LiteRT cannot represent this model: {_error_summary(error)}; --format saved_model can"
+                raise RunFailed(message) from error
+
+
+@contextmanager
+def _unrolled(recurrent: Sequence[Any]) -> Iterator[None]:
+    """Makes recurrent layers a sequence of steps inside the block: LiteRT has no loop over masked steps for any batch size."""
+    unroll = [layer.unroll for layer in recurrent]
+    for layer in recurrent:
+        layer.unroll = True
     try:
-        with quiet_start():
-            named_model.export(str(path), format="litert", verbose=False, **options)
-    except Exception as error:  # TensorFlow's converter has no error class
-        raise RunFailed(f"LiteRT cannot represent this model: {_error_summary(error)}; --format saved_model can") from error
+        yield
+    finally:
+        for layer, value in zip(recurrent, unroll, strict=True):
+            layer.unroll = value
 
 
 def _error_summary(error: Exception) -> str:
@@ -101,14 +121,14 @@ def _error_summary(error: Exception) -> str:
 
 
 def write_onnx(source: Original, model: Any, path: Path) -> None:
-    """Writes an ONNX file of a model in float32 with a free batch size; text columns stay text.
+    """Writes an ONNX file of a model in float32 with a free batch size; categories stay text, other texts become tokens.
 
     Raises:
         RunFailed: ONNX has no operation for a part of the model.
     """
     import onnx
 
-    numeric_model = with_numbers_for_text(model, source.lookup_layers)
+    numeric_model = with_numbers_for_text(model, source)
     try:
         with quiet_start():
             proto = to_onnx(numeric_model, source.output_name, opset=OPSET)

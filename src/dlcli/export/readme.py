@@ -13,9 +13,10 @@ from dlcli.export.deployed import Original
 from dlcli.export.formats import FILES, Format, Quantize
 from dlcli.runs import RunFolder, layout
 from dlcli.runs.files import write_text
-from dlcli.runtime import image_orientation, image_reader
+from dlcli.runtime import image_orientation, image_reader, text_tokens
 from dlcli.runtime.images import settings_of
 from dlcli.runtime.inputs import Inputs
+from dlcli.runtime.text_tokens import Tokenizer
 from dlcli.spec.data.data import ImageSettings
 from dlcli.visible import visible
 
@@ -35,6 +36,18 @@ def write_labels(path: Path, classes: tuple[str, ...]) -> None:
 def write_categories(path: Path, vocabularies: dict[str, list[str]]) -> None:
     """Writes the categories of text columns: a category's number is its index; the first stands for unknown texts."""
     write_text(path, json.dumps(vocabularies, indent=1, ensure_ascii=True) + "\n")
+
+
+def write_tokenizer(folder: Path, tokenizers: Mapping[str, Tokenizer]) -> None:
+    """Writes the vocabularies of texts and a program that turns texts into numbers of tokens; nothing without texts."""
+    if not tokenizers:
+        return
+    settings = asdict(next(iter(tokenizers.values())))  # those of a run are the same for all its columns
+    del settings["vocabulary"]
+    vocabularies = {name: list(tokenizer.vocabulary) for name, tokenizer in tokenizers.items()}
+    content = json.dumps({"settings": settings, "vocabularies": vocabularies}, indent=1, ensure_ascii=True)
+    write_text(folder / layout.TOKENS, content + "\n")
+    write_text(folder / layout.TOKENIZER, Path(text_tokens.__file__).read_text(encoding="utf-8"))
 
 
 def write_shared_columns(path: Path, shared: Mapping[str, tuple[str, ...]], row: dict[str, float | str]) -> None:
@@ -62,7 +75,8 @@ def example(source: Original, form: Format, image: ImageSettings, row: dict[str,
     argument = {"images": " photo.jpg", "arrays": " rows.npy", "columns": ""}[source.model_inputs.kind]
     imports = [*_IMPORTS[form], *more_imports]
     is_image = source.model_inputs.kind == "images"
-    standard = (["import sys"] if argument else []) + (["import json"] if "json." in reading else [])
+    program = layout.IMAGE_READER if is_image else layout.TOKENIZER if "read_tokenizers" in reading else ""
+    standard = (["import sys"] if argument or program else []) + (["import json"] if "json." in reading else [])
     standard += ["import os"] if form == "keras" else []
     lines = [
         f'"""Usage: python {layout.EXAMPLE_PROGRAM}{argument}"""',
@@ -71,7 +85,7 @@ def example(source: Original, form: Format, image: ImageSettings, row: dict[str,
         "from pathlib import Path",
         "",
         *(['os.environ["KERAS_BACKEND"] = "tensorflow"'] if form == "keras" else []),
-        *([f"sys.path.insert(0, str(Path(__file__).parent))  # where {layout.IMAGE_READER} is"] if is_image else []),
+        *([f"sys.path.insert(0, str(Path(__file__).parent))  # where {program} is"] if program else []),
         *sorted(imports, key=lambda line: (line.startswith("from"), line.split()[1])),
         "",
         "folder = Path(__file__).parent",
@@ -105,6 +119,13 @@ def _input_lines(
     values_by_input = {source.names[name]: value for name, value in row.items() if name not in sharing}
     lines = ["row = {", *(f"    {name!a}: {value!a}," for name, value in values_by_input.items()), "}"]
     imports = {"keras": ["import tensorflow as tf"], "saved_model": []}.get(form, ["import numpy as np"])
+    has_tokens = bool(source.token_layers) and form in ("tflite", "onnx")
+    if has_tokens:
+        imports.append("from tokenizer import read_tokenizers")
+        lines += [
+            f'tokenizers = read_tokenizers(folder / "{layout.TOKENS}")',
+            "tokens = {name: np.array(t.numbers([row.pop(name)]), np.int32) for name, t in tokenizers.items()}",
+        ]
     if form == "keras":
         lines.append("inputs = {name: tf.constant([[value]]) for name, value in row.items()}")
     elif form == "saved_model":
@@ -119,6 +140,7 @@ def _input_lines(
                 "    row[name] = words.index(row[name]) if row[name] in words[1:] else 0",
             ]
         lines.append("inputs = {k: np.array([[v]], np.int32 if isinstance(v, int) else np.float32) for k, v in row.items()}")
+    lines += ["inputs |= tokens"] if has_tokens else []
     return "\n".join([*lines, *_reading_shared(source, form)]), imports
 
 
@@ -239,9 +261,12 @@ def _range_text(image: ImageSettings) -> str:
 def _columns(source: Original, form: Format) -> str:
     shape = "(batch,)" if form == "saved_model" else "(batch, 1)"
     as_numbers = source.lookups if form == "tflite" else {}
+    tokenizers = source.tokenizers if form in ("tflite", "onnx") else {}
+    types = dict.fromkeys(as_numbers, f"int32, from {layout.CATEGORIES}") | {
+        name: f"int32 `(batch, {tokenizer.max_length})`, tokens, from {layout.TOKENS}" for name, tokenizer in tokenizers.items()
+    }
     rows = [
-        f"| {_cell(column)} | `{source.names[column]}` |"
-        f" {f'int32, from {layout.CATEGORIES}' if source.names[column] in as_numbers else kind.exported_as} |"
+        f"| {_cell(column)} | `{source.names[column]}` | {types.get(source.names[column], kind.exported_as)} |"
         for column, kind in (source.model_inputs.columns or {}).items()
         if source.names[column] not in source.shared
     ]
@@ -260,7 +285,20 @@ def _columns(source: Original, form: Format) -> str:
             f" `{layout.CATEGORIES}`, and 0 for an unknown text. `{layout.EXAMPLE_PROGRAM}` shows it. The"
             " formats saved_model, onnx and keras take text as it is."
         )
-    return text
+    return text + (_tokens_words(next(iter(tokenizers.values()))) if tokenizers else "")
+
+
+def _tokens_words(tokenizer: Tokenizer) -> str:
+    """Returns a paragraph on how texts become tokens."""
+    ngrams = f", also those of up to {tokenizer.ngrams} neighbours," if tokenizer.ngrams > 1 else ""
+    return (
+        f"\n\nTexts are numbers of tokens: `read_tokenizers` of `{layout.TOKENIZER}`, which needs Python alone, turns texts"
+        f" into them by the vocabularies in `{layout.TOKENS}`, and `{layout.EXAMPLE_PROGRAM}` shows it; `python"
+        f' {layout.TOKENIZER} {layout.TOKENS} "a text"` prints them. A text is changed by `{tokenizer.standardize}`'
+        f" (for ASCII only), split by `{tokenizer.split}`, and its first {tokenizer.max_length:,} tokens{ngrams} are looked up:"
+        f" {text_tokens.PADDING} is padding, {text_tokens.UNKNOWN} an unknown token. A missing text is an empty one. The"
+        " formats saved_model and keras take texts as they are."
+    )
 
 
 def _shared_words(source: Original, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import tempfile
 from collections.abc import Callable, Collection, Mapping
@@ -14,6 +15,7 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.errors import RunFailed
 from dlcli.export.deployed import numbers_for
+from dlcli.runs.layout import TOKENIZER, TOKENS
 from dlcli.runtime.engine import tf
 from dlcli.runtime.python import python_command, python_environment
 from dlcli.upstream.start import QUIET, quiet_start
@@ -84,8 +86,28 @@ def saved_model(path: Path, output: str, shared: Collection[str] = ()) -> Answer
     return answer
 
 
+Tokenize = Callable[[Inputs], Inputs]
+"""A function from a batch to the same with numbers of tokens, int32 `(n, max_length)`, in place of texts."""
+
+
+def exported_tokenizer(folder: Path) -> Tokenize:
+    """Returns what an export's own program makes of texts; the batch itself if the export has no such program."""
+    if not (folder / TOKENIZER).is_file():
+        return lambda batch: batch
+    tokenizers = runpy.run_path(str(folder / TOKENIZER), run_name="tokenizer")["read_tokenizers"](folder / TOKENS)
+
+    def tokenized(batch: Inputs) -> Inputs:
+        tokens = {
+            name: np.array(tokenizer.numbers(batch[name][:, 0].tolist()), dtype="int32")
+            for name, tokenizer in tokenizers.items()
+        }
+        return batch | tokens
+
+    return tokenized
+
+
 def litert(path: Path, output: str, vocabularies: Mapping[str, list[str]]) -> Answer:
-    """Loads a LiteRT file; a text becomes its number in the vocabularies."""
+    """Loads a LiteRT file; a text becomes its number in the vocabularies, if it is a category, or those of its tokens."""
     from ai_edge_litert.interpreter import Interpreter
 
     with quiet_start():
@@ -93,13 +115,14 @@ def litert(path: Path, output: str, vocabularies: Mapping[str, list[str]]) -> An
         interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner()
     (name, *_) = runner.get_input_details()
+    tokenized = exported_tokenizer(path.parent)
 
     def answer(batch: Inputs) -> Array:
         if not isinstance(batch, dict):
             return np.asarray(runner(**{name: batch.astype("float32")})[output])
         numbers = {
             name: numbers_for(values[:, 0], vocabularies[name])[:, None] if name in vocabularies else values
-            for name, values in batch.items()
+            for name, values in tokenized(batch).items()
         }
         return np.asarray(runner(**numbers)[output])
 
@@ -120,10 +143,11 @@ def onnx_runtime(path: Path, output: str) -> Answer:
     except Exception as error:  # its errors have no public common class
         raise RunFailed(f"ONNX Runtime cannot load the export: {str(error).splitlines()[0][:300]}") from error
     (name, *_) = (entry.name for entry in session.get_inputs())
+    tokenized = exported_tokenizer(path.parent)
 
     def answer(batch: Inputs) -> Array:
         if not isinstance(batch, dict):
             return np.asarray(session.run([output], {name: batch.astype("float32")})[0])
-        return np.asarray(session.run([output], batch)[0])
+        return np.asarray(session.run([output], tokenized(batch))[0])
 
     return answer

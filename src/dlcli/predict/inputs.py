@@ -1,4 +1,4 @@
-"""Named files -> batches of model inputs: images, rows of tables, NumPy arrays; read as in training.
+"""Named files -> batches of model inputs: images, rows of tables, texts, NumPy arrays; read as in training.
 
 One batch is in memory at a time, and the next one while the model computes. Unreadable examples are reported and skipped.
 """
@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BufferedReader
 from itertools import groupby
 from math import prod
@@ -25,11 +24,13 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs
 from dlcli.errors import DataError, UsageError
+from dlcli.predict.batch import Batch, Skip
+from dlcli.predict.texts import text_batches, text_files_of
 from dlcli.runtime.columns import InputLayout
 from dlcli.runtime.image_arrays import fit_arrays, fit_deep_arrays
 from dlcli.runtime.image_reader import UnreadableImage, read_picture
 from dlcli.runtime.images import incomplete_words, settings_of
-from dlcli.runtime.inputs import Inputs, Kind, TableColumns, array_inputs
+from dlcli.runtime.inputs import Kind, TableColumns, array_inputs
 from dlcli.runtime.padded_series import is_incomplete, is_not_finite, padded
 from dlcli.spec.data.data import ImageSettings
 from dlcli.spec.data.sources.csv import Csv
@@ -40,6 +41,7 @@ from dlcli.spec.data.sources.npz import Npz, as_inputs
 from dlcli.spec.data.sources.table.contents import row_notes
 from dlcli.spec.data.sources.table.files import ENDINGS as TABLES
 from dlcli.spec.data.sources.table.reader import OpenTable, open_stream, open_table
+from dlcli.spec.data.sources.text_folder import is_text_file
 from dlcli.spec.data.sources.ts_file import read_series
 from dlcli.spec.experiment import Experiment
 
@@ -48,25 +50,14 @@ _NUMPY = (".npz", ".npy")
 STDIN = "-"
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Examples with their names: images, arrays, or raw columns."""
-
-    ids: list[str]
-    inputs: Inputs
-    notes: tuple[str, ...] = ()
-    """Notes on the file after all its rows were read; such a batch is empty."""
-
-
-Skip = Callable[[str, str], None]
-"""A function that reports a skipped example or file: its name, and the reason."""
-
-
-def matching_files(names: Sequence[str], kind: Kind, *, reads_series: bool = False) -> tuple[list[str], Tree]:
+def matching_files(
+    names: Sequence[str], kind: Kind, *, reads_series: bool = False, text_files: bool = False
+) -> tuple[list[str], Tree]:
     """Returns the named files, those in named folders and those that match patterns, and the ignored files of the folders.
 
     Files of a folder are those that training would find below a class folder, sorted by their paths. `-` is not changed. A
-    model of series also takes tables (`reads_series`).
+    model of series also takes tables (`reads_series`). With `text_files` the files are texts (`.txt`), since the training was
+    on a folder of them.
 
     Raises:
         UsageError: a name or a pattern matches no file, or the model does not take files of this kind.
@@ -79,13 +70,13 @@ def matching_files(names: Sequence[str], kind: Kind, *, reads_series: bool = Fal
             continue
         for path in [name] if os.path.lexists(name) else _matching(name):
             if os.path.isdir(path):
-                tree = walk(path, _file_filter("columns" if reads_series else kind))
+                tree = walk(path, is_text_file if text_files else _file_filter("columns" if reads_series else kind))
                 files += tree.files
                 tree.files = []
                 ignored.add(tree)
             else:
                 if not (reads_series and path.lower().endswith(TABLES)):
-                    _refuse_other_kind(path, kind)
+                    _refuse_other_kind(path, kind, text_files=text_files)
                 files.append(path)
     return files, ignored
 
@@ -103,7 +94,7 @@ def _file_filter(kind: Kind) -> Callable[[str], bool]:
     return is_image_file if kind == "images" else lambda path: path.lower().endswith(_ENDINGS[kind])
 
 
-def _refuse_other_kind(path: str, kind: Kind) -> None:
+def _refuse_other_kind(path: str, kind: Kind, *, text_files: bool) -> None:
     """Raises UsageError for a file whose name shows another kind; images may also be in NumPy files."""
     file_kind = next((name for name, endings in _ENDINGS.items() if path.lower().endswith(endings)), kind)
     if file_kind != kind and not (kind == "images" and file_kind == "arrays"):
@@ -112,7 +103,8 @@ def _refuse_other_kind(path: str, kind: Kind) -> None:
             "columns": "tables with the columns it was trained on (.csv, .parquet, ...)",
             "arrays": "NumPy files, or series in .ts files",
         }
-        raise UsageError(f"{path}: this run's model takes {accepted[kind]}")
+        texts = "text files (.txt), and " if text_files else ""
+        raise UsageError(f"{path}: this run's model takes {texts}{accepted[kind]}")
 
 
 def batches(
@@ -120,8 +112,7 @@ def batches(
 ) -> Iterator[Batch]:
     """Yields all examples of files, `size` at a time; the name `-` is stdin: names of files, or rows of a table."""
     if model_inputs.kind == "columns":
-        for path in files:
-            yield from _of_table(path, table_source(experiment), _layout(model_inputs), size, skip)
+        yield from _of_tables_and_texts(files, experiment, _layout(model_inputs), size, skip)
         return
     source = experiment.data.source
     name = source.features if isinstance(source, Npz) else "x"
@@ -131,6 +122,18 @@ def batches(
                 yield from _of_array(path, name, model_inputs, experiment.data.image, size, skip)
         else:
             yield from _of_images(group, _settings(experiment.data.image, model_inputs.shape), size, skip)
+
+
+def _of_tables_and_texts(
+    files: Iterable[str], experiment: Experiment, layout: InputLayout, size: int, skip: Skip
+) -> Iterator[Batch]:
+    source = text_files_of(experiment)
+    for is_text, group in groupby(files, lambda path: source is not None and is_text_file(path)):
+        if source is not None and is_text:
+            yield from text_batches(group, source, layout, size, skip)
+            continue
+        for path in group:
+            yield from _of_table(path, table_source(experiment), layout, size, skip)
 
 
 def table_source(experiment: Experiment) -> Csv:

@@ -10,7 +10,8 @@ import numpy as np
 from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs
 from dlcli.errors import DataError
-from dlcli.predict.inputs import Batch, Skip, array_batch, notes_on_columns, table_batches, table_source
+from dlcli.predict.batch import Batch, Skip
+from dlcli.predict.inputs import array_batch, notes_on_columns, table_batches, table_source
 from dlcli.runtime.columns import InputLayout
 from dlcli.runtime.inputs import TableColumns
 from dlcli.spec.data.sources.csv import Csv

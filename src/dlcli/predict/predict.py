@@ -16,9 +16,11 @@ from dlcli.data.open_run import OpenRun, open_run
 from dlcli.data.unfamiliar import Unfamiliar
 from dlcli.errors import DataError, UsageError
 from dlcli.predict.answers import Answers
-from dlcli.predict.inputs import Batch, Skip, batches, matching_files
+from dlcli.predict.batch import Batch, Skip
+from dlcli.predict.inputs import batches, matching_files
 from dlcli.predict.memory import Columns, memory_batches
 from dlcli.predict.series import refuse_mixed, series_batches
+from dlcli.predict.texts import are_cells, file_note, memory_texts, only_text_column, text_files_of
 from dlcli.program import command
 from dlcli.runs import RunFolder
 from dlcli.runs.failures import failures_in_words
@@ -102,8 +104,8 @@ def prepare(run: RunFolder, names: Sequence[str], *, calibrate: bool = False) ->
     opened, model_inputs = _opened(run)
     if list(names).count("-") > 1:
         raise UsageError("`-` is stdin, which can be read once")
-    of_series = isinstance(opened.experiment.data.source, Series)
-    files, ignored = matching_files(names, model_inputs.kind, reads_series=of_series)
+    of_series, of_texts = isinstance(opened.experiment.data.source, Series), text_files_of(opened.experiment) is not None
+    files, ignored = matching_files(names, model_inputs.kind, reads_series=of_series, text_files=of_texts)
     if not files:
         raise DataError("; ".join(["nothing to predict: no suitable file", *ignored.notes()]))
     notes = (*ignored.notes(), *(_depth_notes(files, opened.experiment) if model_inputs.kind == "images" else ()))
@@ -140,6 +142,25 @@ def prepare_examples(run: RunFolder, examples: Array | Columns, *, calibrate: bo
         return memory_batches(examples, model_inputs, opened.experiment, size=size, skip=skip)
 
     return _prediction(opened, model_inputs, read, (), calibrate=calibrate)
+
+
+def prepare_texts(run: RunFolder, texts: Sequence[str], *, calibrate: bool = False) -> Prediction:
+    """Loads a run's model, whose only column has texts, for texts in memory; each is named by its position, from 0.
+
+    Raises:
+        UsageError: the run has no model or no calibration.
+        DamagedFile: the model is not the run's.
+    """
+    opened, model_inputs = _opened(run)
+    layout, column = model_inputs.layout, only_text_column(model_inputs.layout)
+    assert layout is not None  # as of every model of texts
+
+    def read(size: int, skip: Skip) -> Iterator[Batch]:
+        if are_cells(opened.experiment):
+            return memory_batches({column: texts}, model_inputs, opened.experiment, size=size, skip=skip)
+        return memory_texts(texts, layout, size)
+
+    return _prediction(opened, model_inputs, read, file_note(texts), calibrate=calibrate)
 
 
 def _opened(run: RunFolder) -> tuple[OpenRun, ModelInputs]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dlcli.errors import DataError, UsageError
-from dlcli.predict.inputs import Batch, Skip
+from dlcli.predict.batch import Batch, Skip
 from dlcli.spec.data.sources.series import Series
 from dlcli.spec.data.sources.series_windows import last_windows
 from dlcli.spec.data.sources.table.files import is_table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,7 @@ from dlcli.report.pictures import Budget, thumbnail
 from dlcli.runs import RunFolder, layout
 from dlcli.runs.checks import read_checks
 from dlcli.runs.layout import OTHER_DATA
+from dlcli.runs.notable_texts import NotableText, read_notable_texts
 from dlcli.runs.scored_splits import split_note, split_title
 from dlcli.score.calibration import calibration_error
 from dlcli.spec.training.metrics import MetricSpec, higher_is_better
@@ -79,7 +80,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Example:
-    """An example of the gallery; `image` is a data URL or empty, `key` its cell of the matrix."""
+    """An example of the gallery; `image` is a data URL or empty, `key` its cell of the matrix; `texts` are shortened."""
 
     id: str
     label: str
@@ -87,6 +88,7 @@ class Example:
     probability: float | None
     image: str
     key: str
+    texts: Sequence[NotableText] = ()
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,7 @@ def read_scored(run: RunFolder, split: str, key: str, of: ReadOptional, budget: 
     task = experiment.task
     matrix = of(lambda: read_matrix(folder), Matrix())
     rows = of(lambda: read_rows(folder / layout.EXAMPLES, ExampleRow), []) if draws else []
+    gallery = _Gallery(folder, matrix, budget, _texts_by_id(of(lambda: read_notable_texts(folder), [])))
     deciles = of(lambda: read_rows(folder / layout.DECILES, DecileRow), [])
     return Scored(
         split=split,
@@ -192,8 +195,8 @@ def read_scored(run: RunFolder, split: str, key: str, of: ReadOptional, budget: 
         calibration_note=experiment.data.balance.calibration_note,
         classes=of(lambda: read_rows(folder / layout.PER_CLASS, ClassRow), []),
         matrix=matrix,
-        pairs=_pairs(matrix, [row for row in rows if row.kind == "confusion"], folder, budget),
-        shots=_shots(rows, folder, matrix, budget),
+        pairs=_pairs(gallery, [row for row in rows if row.kind == "confusion"]),
+        shots=_shots(gallery, rows),
         thresholds=of(lambda: read_rows(folder / layout.THRESHOLDS, ThresholdRow), []),
         slices=of(lambda: read_rows(folder / layout.SLICES, SliceRow), []),
         deciles=deciles,
@@ -253,27 +256,41 @@ def _strip(name: str, numbers: dict[str, float | None]) -> dict[str, float]:
     return {key: round(100 * value / largest, 2) for key, value in known_numbers.items()}
 
 
-def _example(row: ExampleRow, folder: Path, matrix: Matrix, budget: Budget) -> Example:
-    key = f"{matrix.place(row.label)}-{matrix.place(row.predicted)}"
-    return Example(row.id, row.label, row.predicted, row.probability, thumbnail(folder, row.thumbnail, budget), key)
+@dataclass(frozen=True)
+class _Gallery:
+    """What the examples of a page need: their folder, the matrix, the bytes for pictures, and the texts by example."""
+
+    folder: Path
+    matrix: Matrix
+    budget: Budget
+    texts: Mapping[str, Sequence[NotableText]]
+
+    def example(self, row: ExampleRow) -> Example:
+        """Returns the example of a row."""
+        key = f"{self.matrix.place(row.label)}-{self.matrix.place(row.predicted)}"
+        image = thumbnail(self.folder, row.thumbnail, self.budget)
+        return Example(row.id, row.label, row.predicted, row.probability, image, key, self.texts.get(row.id, ()))
 
 
-def _pairs(matrix: Matrix, rows: Sequence[ExampleRow], folder: Path, budget: Budget) -> list[Pair]:
+def _texts_by_id(texts: Sequence[NotableText]) -> dict[str, list[NotableText]]:
+    by_id: dict[str, list[NotableText]] = {}
+    for text in texts:
+        by_id.setdefault(text.id, []).append(text)
+    return by_id
+
+
+def _pairs(gallery: _Gallery, rows: Sequence[ExampleRow]) -> list[Pair]:
     """Returns the confusions that have examples, the largest first; the others are shown only as cells."""
     members: dict[tuple[str, str], list[ExampleRow]] = {}
     for row in rows:
         members.setdefault((row.label, row.predicted), []).append(row)
-    pairs = [(confusion, members.get((confusion.label, confusion.predicted), ())) for confusion in matrix.confusions]
-    return [
-        Pair(confusion, [_example(row, folder, matrix, budget) for row in examples])
-        for confusion, examples in pairs
-        if examples
-    ]
+    pairs = [(confusion, members.get((confusion.label, confusion.predicted), ())) for confusion in gallery.matrix.confusions]
+    return [Pair(confusion, [gallery.example(row) for row in examples]) for confusion, examples in pairs if examples]
 
 
-def _shots(rows: Sequence[ExampleRow], folder: Path, matrix: Matrix, budget: Budget) -> dict[str, list[Example]]:
+def _shots(gallery: _Gallery, rows: Sequence[ExampleRow]) -> dict[str, list[Example]]:
     kinds = dict.fromkeys(row.kind for row in rows if row.kind != "confusion")
-    return {kind: [_example(row, folder, matrix, budget) for row in rows if row.kind == kind] for kind in kinds}
+    return {kind: [gallery.example(row) for row in rows if row.kind == kind] for kind in kinds}
 
 
 def _charts(

@@ -31,6 +31,7 @@ Name = Literal[
     "underfitting",
     "too short",
     "unstable",
+    "a linear model is as good",
 ]
 MOST = 20
 """Maximum number of lines of evidence, and of remedies, in a stored finding."""

@@ -22,6 +22,7 @@ from dlcli.data.unfamiliar import gaps_of, notes_on
 from dlcli.errors import RunFailed, UsageError
 from dlcli.runs import RunFolder
 from dlcli.runs.layout import OUT_OF_FOLD
+from dlcli.runs.notable_texts import write_notable_texts
 from dlcli.runs.scored_splits import split_note
 from dlcli.runtime.engine import keras
 from dlcli.runtime.helper_process import Work, submit
@@ -33,9 +34,11 @@ from dlcli.score.details import notable_examples
 from dlcli.score.examples import write_examples
 from dlcli.score.intervals import dependent, group_notes, loss_estimate, metric_estimate
 from dlcli.score.members import Members, member_outputs
+from dlcli.score.notable_texts import notable_texts
 from dlcli.score.outcome import Outcome
 from dlcli.score.record import Evaluation, Scores, scores_of, write_evaluation
 from dlcli.score.slices import columns_asked_for, columns_of, slices
+from dlcli.score.words import Occlusion
 from dlcli.spec.data.sources import Examples
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Decisions, Task
@@ -205,9 +208,7 @@ def _begin(
         scores = replace(score_outcome(experiment, outcome, data), notes=notes)
         check()
         folder = run.made_evaluation(scored_data.name)
-        write_examples(
-            folder, notable_examples(outcome), scored_data.examples, images=scored_data.examples.inputs.kind == "images"
-        )
+        _write_notable(folder, outcome, scored_data.examples, occlusion_of(experiment, run, scored_data.examples, model))
         groups = slices(outcome, columns, metrics) if columns else []
         note = split_note(run, scored_data.name)
         evaluation = Evaluation(outcome, scores, metrics, run.temperature(), options.costs, note, groups)
@@ -224,9 +225,26 @@ def score_predictions(
     scores, metrics = score_outcome(experiment, outcome, data), experiment.training.metrics or []
     scores = replace(scores, notes=[*scores.notes, *group_notes(outcome.groups, are_blocks=outcome.task.output.needs_series)])
     folder = run.made_evaluation(outcome.split)
-    write_examples(folder, notable_examples(outcome), examples, images=examples.inputs.kind == "images")
+    _write_notable(folder, outcome, examples, None)
     _written(folder, Evaluation(outcome, scores, metrics)).result()
     return scores
+
+
+def _write_notable(folder: Path, outcome: Outcome, examples: Examples, occlusion: Occlusion | None) -> None:
+    """Writes the notable examples, with small pictures of images and excerpts of texts."""
+    notable = notable_examples(outcome)
+    write_examples(folder, notable, examples, images=examples.inputs.kind == "images")
+    if examples.inputs.text_columns:
+        write_notable_texts(folder, notable_texts(notable, examples, outcome, occlusion))
+
+
+def occlusion_of(experiment: Experiment, run: RunFolder, examples: Examples, model: Any) -> Occlusion | None:
+    """Returns what replaces words of a run's texts; None for examples without texts."""
+    if not examples.inputs.text_columns:
+        return None
+    names = tuple(run.data().get("classes") or ())
+    text, layout = experiment.data.text, examples.inputs.layout
+    return Occlusion(model, layout, text, run.vocabularies(), experiment.task, names)
 
 
 def _written(folder: Path, evaluation: Evaluation) -> Work[None]:

@@ -42,15 +42,16 @@ def measure_network(experiment: Experiment, splits: Splits, run: RunFolder) -> M
 def write_checks(experiment: Experiment, splits: Splits, run: RunFolder, measurements: Measurements) -> None:
     """Writes `checks.json` of a run that has its scores: the measurements, and simple models for comparison.
 
-    Simple models, which take 2 to 4 s, are fitted only where the run's model is so weak that they decide the findings; those of
-    forecasts always, since only they tell what a score is worth. A model whose kind has no scores is not diagnosed, and so not
+    Simple models, which take 2 to 4 s, are fitted only where the run's model is so weak that they decide the findings; for
+    forecasts always, since only they tell what a score is worth, and for texts, on which linear models are often as good as a
+    network. A model whose kind has no scores is not diagnosed, and so not
     measured.
     """
     if not supports(experiment, "evaluate"):
         return
     checks = dict(measurements)
     _write(run, checks)
-    always = experiment.task.output.needs_series
+    always = experiment.task.output.needs_series or splits.train.inputs.text_columns
     if always or _logged(run, lambda: any(finding.name in FEW_SIMPLE for finding in diagnose(run))):
         checks["simple_models"] = _logged(run, lambda: simple_models(experiment, splits, run))
         _write(run, checks)

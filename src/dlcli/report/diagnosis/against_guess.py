@@ -9,6 +9,7 @@ from statistics import NormalDist
 import numpy as np
 
 from dlcli.arrays import Array
+from dlcli.program import command
 from dlcli.report.diagnosis import remedies as try_
 from dlcli.report.diagnosis.evidence import Evidence
 from dlcli.report.diagnosis.remedies import finding_of
@@ -209,6 +210,40 @@ def better_simple_model(evidence: Evidence) -> tuple[SimpleModel, str, float, fl
         return None
     best, value = max(clear, key=lambda pair: pair[1])
     return best, name, value, own_score
+
+
+def as_good_as_linear(evidence: Evidence) -> Finding | None:
+    """A linear model that has learned something is not clearly worse than the network: the advice is to start simple."""
+    simple = evidence.checks.simple_models
+    if simple is None or evidence.is_balanced or not simple_models_are_related(evidence):
+        return None
+    name = evidence.output.score_name
+    own = simple.own.get(name)
+    linear = [
+        (value, row)
+        for row in simple.rows
+        if ("regression" in row.name or "linear" in row.name) and (value := row.scores.get(name)) is not None
+    ]
+    if own is None or not linear:
+        return None
+    value, row = max(linear, key=lambda pair: pair[0])
+    is_clearly_worse = row.better is not None and 1 - row.better < MAYBE
+    if value < own and (is_clearly_worse or own - value > GAIN):
+        return None
+    lines = [
+        f"{row.name} has {name} {value:.3f} on {simple.examples} {simple.part} examples, this model {own:.3f}"
+        f" ({layout.CHECKS}); it was trained on {simple.trained_on} examples"
+    ]
+    return finding_of(evidence, "a linear model is as good", lines, _simpler(evidence))
+
+
+def _simpler(evidence: Evidence) -> list[Remedy]:
+    texts = [
+        Remedy(f"start simple: `{command()} baseline {evidence.run.spec_path}` fits linear models on all training examples")
+    ]
+    if evidence.experiment.model.reads_texts:
+        texts.append(Remedy("a network on texts gains from vectors or an encoder that were trained on more text"))
+    return [*texts, Remedy("more training examples: they help a network more than a linear model")]
 
 
 def _simple_models_text(evidence: Evidence) -> list[str]:

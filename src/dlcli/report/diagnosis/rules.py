@@ -9,6 +9,7 @@ import numpy as np
 
 from dlcli.report.diagnosis import remedies as try_
 from dlcli.report.diagnosis.against_guess import (
+    as_good_as_linear,
     better_simple_model,
     has_learned_nothing,
     meaningless_labels,
@@ -324,6 +325,10 @@ RULES: tuple[tuple[Callable[[Evidence], Finding | None], tuple[Name, ...]], ...]
     (worse_than_persistence, ()),
     (too_short, (*_CAUSES, "worse than a constant guess", "overfitting", "data too few", "unstable")),
     (underfitting, (*_CAUSES, "worse than a constant guess", "class collapse", "too short", "overfitting", "unstable")),
+    (
+        as_good_as_linear,
+        (*_CAUSES, "leakage suspected", "worse than a constant guess", "class collapse", "too short", "underfitting"),
+    ),
 )
 """Every rule with the findings that explain it: after one of those, the rule is skipped.
 

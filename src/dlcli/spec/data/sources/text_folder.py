@@ -198,9 +198,9 @@ class _Reader:
         if not self._lines:
             yield name, text
             return
-        for number, line in enumerate(StringIO(text, newline=None), start=1):  # other separators do not end a line
+        for number, line in numbered_lines(text):
             if line.strip():
-                yield f"{name}:{number}", line.rstrip("\n")
+                yield f"{name}:{number}", line
             else:
                 self._empty_lines += 1
 
@@ -217,6 +217,12 @@ class _Reader:
             yield f"read {count:,} text file{'' if count == 1 else 's'} as {encoding}"
         if self._empty_lines:
             yield f"ignored {self._empty_lines:,} empty line{'' if self._empty_lines == 1 else 's'}"
+
+
+def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yields the number of each line of a text, from 1, and the line without its end."""
+    for number, line in enumerate(StringIO(text, newline=None), start=1):  # other separators do not end a line
+        yield number, line.rstrip("\n")
 
 
 def read_text(path: str, encodings: Sequence[str] = ("utf-8",)) -> tuple[str, str]:
