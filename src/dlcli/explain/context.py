@@ -60,8 +60,8 @@ class ExplanationContext:
 
     @property
     def kind(self) -> str:
-        """The kind of the examples: images, windows of series, rows with texts, other rows, or other arrays."""
-        if self.experiment.task.output.needs_series:
+        """The kind of the examples: images, series or windows of them, rows with texts, other rows, or other arrays."""
+        if self.model_inputs.kind == "arrays" and len(self.model_inputs.shape) == 2:
             return "series"
         if self.model_inputs.kind == "images":
             return "images"

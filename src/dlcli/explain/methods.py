@@ -14,6 +14,7 @@ from dlcli.errors import UsageError
 from dlcli.explain import heat, tables
 from dlcli.explain.context import ExplanationContext, example_caption, explained_places
 from dlcli.explain.network import first_weights, last_map
+from dlcli.explain.steps import steps_that_decided
 from dlcli.explain.subjects import Image, as_columns, named_images, own_images
 from dlcli.explain.tables import Plane
 from dlcli.explain.words import words_that_decided
@@ -31,7 +32,7 @@ _METHODS_OF_KIND = {
     "images": ("grad_cam", "occlusion", "filters"),
     "texts": ("occlusion", "permutation"),
     "rows": ("permutation", "boundary"),
-    "series": ("permutation",),
+    "series": ("occlusion", "permutation"),
     "arrays": (),
 }
 
@@ -122,6 +123,8 @@ def _grad_cam(context: ExplanationContext, files: Sequence[str]) -> list[Explana
 def _occlusion(context: ExplanationContext, files: Sequence[str]) -> list[Explanation]:
     if context.kind == "texts":
         return words_that_decided(context, files)
+    if context.kind == "series":
+        return steps_that_decided(context, files)
     images = _images(context, files)
     output = tables.answers(context.model, Arrays(np.stack([image.pixels for image in images])), context.experiment.task)
     places = explained_places(context, output)

@@ -17,6 +17,7 @@ from dlcli.explain.tables import Importance, Plane
 from dlcli.visible import visible
 
 _MOST_COLUMNS, _MOST_POINTS, _MOST_NAMED = 25, 2000, 20
+_MOST_CHANNELS = 10
 _PAIR = ("#dd6b20", "#2b6cb0")
 
 
@@ -104,6 +105,34 @@ def draw_words(words: Sequence[tuple[str, float]], title: str, caption: str, lab
     axes.axvline(0, color=GREY, linewidth=1)
     axes.set_xlabel(visible(label))
     axes.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
+
+
+@rc_context(PLAIN)
+def draw_steps(series: Array, effects: Array, title: str, caption: str, label: str, path: Path) -> None:
+    """Writes the channels of a series, and below them a bar for the effect of each step: blue for the class, orange against it.
+
+    Args:
+        series: the values `(steps, channels)`; of many channels the first ones are drawn.
+        effects: the effect of each step `(steps,)`.
+        title: the line above.
+        caption: the line below it.
+        label: what the bars show.
+        path: the PNG file.
+    """
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    figure.suptitle(f"{_title_end(title)}\n{short(caption, 90)}", fontsize=10)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    for channel in range(min(series.shape[1], _MOST_CHANNELS)):
+        above.plot(series[:, channel], linewidth=1, label=str(channel))
+    if series.shape[1] > 1:
+        above.legend(title="channel", fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
+    below.bar(range(len(effects)), effects, width=1.0, color=[BLUE if effect > 0 else ORANGE for effect in effects])
+    below.axhline(0, color=GREY, linewidth=1)
+    below.set_xlabel("step")
+    below.set_title(short(label, 60), loc="left", fontsize=8)
+    for axes in (above, below):
+        axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)
 
 
