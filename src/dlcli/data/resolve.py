@@ -156,8 +156,10 @@ def fitting_text(experiment: Experiment, splits: Splits) -> TextSettings:
     """Returns how texts become tokens, with the length that the training split decides; at least that of a window.
 
     Raises:
-        RunFailed: a layer cannot take texts of the length that the spec sets.
+        RunFailed: a layer cannot take texts of the length that the spec sets, or the model does not read texts.
     """
+    if splits.train.inputs.text_columns and not experiment.model.reads_texts:
+        raise RunFailed(f"`model.kind: {experiment.model.kind}` does not read texts; use `model.kind: sequence`")
     text, model = resolved_text(experiment.data.text, splits), experiment.model
     if not splits.train.inputs.text_columns or not isinstance(text.max_length, int):
         return text
