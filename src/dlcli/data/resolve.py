@@ -170,6 +170,8 @@ def fitting_text(experiment: Experiment, splits: Splits) -> TextSettings:
         except ShapeError as error:
             fault = error
             continue
+        if text.batches == "auto":
+            text = text.model_copy(update={"batches": "by_length" if len(model.batch_lengths(length)) > 1 else "shuffled"})
         return text.model_copy(update={"max_length": length})
     place = ".".join(map(str, ("model", *fault.place)))
     raise RunFailed(f"{place}: {fault} (a text has {longest} tokens; `data.text.max_length` sets it)")

@@ -18,6 +18,7 @@ from dlcli.runtime.encoded_rows import EncodedRows
 from dlcli.runtime.engine import keras
 from dlcli.runtime.inputs import Arrays, Inputs
 from dlcli.runtime.layers import single_layers
+from dlcli.runtime.length_draw import TextPlace
 from dlcli.runtime.stream import ordered_batches
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.base import TARGET_UNITS, blocks_of
@@ -43,6 +44,7 @@ class Network:
         features: the Keras tensor in `functional` that the head takes.
         encode: the Keras model from raw columns to rows for `functional`; None where inputs are arrays.
         backbone: the layer or model from scaled examples to features; None where the model has none.
+        texts: where the rows that `encode` returns have tokens of texts; None where they have none.
         fixed: the ids of the layers that no stage trains, such as vectors of words with `trainable: false`.
     """
 
@@ -57,9 +59,10 @@ class Network:
         backbone: Any = None,
         body: Any = None,
         head: Any = None,
+        texts: TextPlace | None = None,
     ) -> None:
         self.model, self.functional, self.whole, self.features = model, functional, whole, features
-        self.encode, self.backbone = encode, backbone
+        self.encode, self.backbone, self.texts = encode, backbone, texts
         self._body, self._head = body, head
         # Built with the other submodels, so that its initial weights are drawn from the seed in the same order in every run.
         self._learner = model.learner(self)
@@ -256,7 +259,9 @@ def _build_for_columns(experiment: Experiment, splits: Splits, scale: TargetScal
     inner = keras.Model(entry, _output(experiment, (), splits.outputs, features, scale))
     # `whole` nests a model that is never compiled: Keras would save the loss, optimizer and metrics of a compiled one.
     functional, whole = keras.Model(entry, inner.output), keras.Model(raw, inner(rows))
-    return Network(experiment.model, functional, whole, features, encode=keras.Model(raw, rows))
+    first, encode = sum(width for kind, width in columns.widths if not kind.is_text), keras.Model(raw, rows)
+    texts = TextPlace(first, len(vocabularies), experiment.model.batch_lengths(text.max_length)) if vocabularies else None
+    return Network(experiment.model, functional, whole, features, encode=encode, texts=texts)
 
 
 def _output(

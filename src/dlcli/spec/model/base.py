@@ -183,6 +183,10 @@ class ModelSpec(Spec):
         """Returns lines for the log on the vectors of a vocabulary, whose tokens are in the order of their numbers."""
         return []
 
+    def batch_lengths(self, max_length: int) -> list[int]:
+        """Returns the numbers of tokens that batches of texts may be padded to, up to `max_length`, ascending."""
+        return [max_length]
+
     def check_texts(self, max_length: int) -> None:
         """Raises ShapeError if a layer cannot take texts of so many tokens."""
 

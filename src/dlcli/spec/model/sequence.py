@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 from dlcli.spec.base import Shape
 from dlcli.spec.model.base import Change, ModelSpec, chain_or_none
 from dlcli.spec.model.embeddings import Embedding, TrainedEmbedding
-from dlcli.spec.model.layers import Layer, LayerSpec
+from dlcli.spec.model.layers import Layer, LayerSpec, ShapeError
 from dlcli.spec.model.layers.composite import chain, chain_shape, masked_chain
 from dlcli.spec.model.layers.padding import zeroed
 from dlcli.spec.model.layers.pooling import GlobalMaxPooling1D
@@ -52,6 +52,9 @@ def _written_out(value: Any) -> Any:
 SequenceLayers = Annotated[
     list[Layer], BeforeValidator(_written_out, json_schema_input_type=list[Layer] | Network), Field(min_length=1)
 ]
+
+_LENGTHS = 16
+"""The most lengths of batches."""
 
 
 class SequenceModel(ModelSpec):
@@ -118,6 +121,20 @@ class SequenceModel(ModelSpec):
         """Raises ShapeError if a layer cannot take texts of so many tokens, such as a window that is longer than they are."""
         chain_shape(list(self.layers), (max_length, self.embedding.channels), ("layers",))
 
+    def batch_lengths(self, max_length: int) -> list[int]:
+        """Returns a few lengths, each of which XLA compiles once; `max_length` alone if a layer needs texts of one length."""
+        if any(layer.needs_one_length() for layer in self.layers):
+            return [max_length]
+        step = -(-max_length // _LENGTHS)
+        return [length for length in range(max_length, 0, -step) if self._takes(length)][::-1]
+
+    def _takes(self, length: int) -> bool:
+        try:
+            self.check_texts(length)
+        except ShapeError:
+            return False
+        return True
+
     def of_columns(self, columns: "EncodedColumns", rows: Any) -> Any:
         """Returns the output for a table with columns of texts."""
         import keras
@@ -128,9 +145,8 @@ class SequenceModel(ModelSpec):
                 outputs.append(kind.trained(part))
                 continue
             vocabularies = columns.vocabularies
-            steps = int(part.shape[-1]) // len(vocabularies)
             for number, (name, vocabulary) in enumerate(vocabularies.items()):
-                tokens = keras.ops.cast(part[:, number * steps : (number + 1) * steps], "int32")
+                tokens = keras.ops.cast(part[:, number :: len(vocabularies)], "int32")
                 outputs.append(self._of_text(tokens, vocabulary, name))
         tensor = outputs[0] if len(outputs) == 1 else keras.layers.Concatenate(name="columns_")(outputs)
         return chain(list(self.head), tensor)
