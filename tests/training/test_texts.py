@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,16 @@ from cli.killing import assert_same_bits
 from conftest import run_plain
 from trainings import losses, trained, write_spec
 
+from dlcli.data.resolve import resolved_for
+from dlcli.data.splits import open_splits
+from dlcli.data.texts import vocabularies_of
 from dlcli.errors import DataError, RunFailed, SpecError
+from dlcli.models.describe import describe_run
+from dlcli.models.network import build_model
 from dlcli.runs import RunFolder
+from dlcli.runtime.device import Device
 from dlcli.runtime.keras_file import load_keras_file
+from dlcli.runtime.length_draw import CutRows
 from dlcli.score.outcome import read_outcome
 from dlcli.spec.load import load
 from training.test_ensemble import averaged
@@ -133,6 +141,42 @@ def test_vectors_of_a_file_are_the_initial_weights(table: Path) -> None:
     rows = np.asarray(inner.get_layer("title_embedding").get_weights()[0])
     for place, word in enumerate(vocabulary[2:], start=2):
         np.testing.assert_array_equal(rows[place], [words.index(word), -words.index(word), 1])
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_resumed_training_needs_no_file_of_vectors(table: Path) -> None:
+    lines = [f"{word} {place} 1" for place, word in enumerate(("the", "one", *GOOD, *BAD))]
+    file = table.parent / "gone.txt"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    model = "{kind: sequence, embedding: {kind: pretrained, path: gone.txt}, layers: [{kind: lstm, units: 2}]}"
+    path = spec(table, "flatten", name="gone", text="[title]", training="epochs: 2")
+    path.write_text(path.read_text(encoding="utf-8").replace(MODEL % "flatten", model), encoding="utf-8")
+    killed = stopped(path, Stopping(step=4))
+    file.unlink()
+    gone_on(killed)
+    assert len(losses(killed)) == 2
+    assert "output_dim: 2" in killed.spec_path.read_text(encoding="utf-8")
+    assert describe_run(killed).trainable > 0
+
+
+@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.parametrize(
+    "layers", [LSTM, TRANSFORMER, "{kind: conv1d, filters: 2, kernel_size: 3}"], ids=["lstm", "att", "conv"]
+)
+def test_batches_that_are_padded_less_have_the_same_outputs(table: Path, layers: str) -> None:
+    loaded = load(spec(table, layers, name="cut", data="text: {max_length: 9}")).experiment
+    splits = open_splits(loaded)
+    experiment = resolved_for(loaded, splits, Device("cpu", "cpu", "float32", "exact"))
+    network = build_model(experiment, replace(splits, vocabularies=vocabularies_of(experiment, splits)))
+    assert network.texts is not None
+    assert network.texts.columns == 2
+    rows = network.encoded(splits.train.inputs)
+    cut = CutRows(rows, network.texts)
+    order = np.argsort(cut.lengths, kind="stable")[:8]
+    short = cut.reader()(order)
+    assert rows.shape is not None
+    assert short.shape[1] < rows.shape[0]
+    np.testing.assert_allclose(network.functional(short), network.functional(rows.read(order)), rtol=1e-5, atol=1e-6)
 
 
 def test_wrong_specs_of_texts_are_refused_with_their_place(table: Path) -> None:

@@ -148,7 +148,8 @@ def build_model(
 ) -> Network:
     """Returns the model for the data, with its scaling fitted on the training split only.
 
-    `load_weights=False` leaves a backbone's weights random, for a caller that replaces them. `revision` is the run's.
+    `load_weights=False` leaves the weights of a backbone and the vectors of a file random, for a caller that replaces them.
+    `revision` is the run's.
     """
     if experiment.model.members:
         return build_ensemble(experiment, splits, offline=offline)
@@ -158,7 +159,7 @@ def build_model(
         shape = splits.shape or ()
         return build_transfer(experiment, shape, splits.outputs, scale, load_weights=load_weights, offline=offline)
     if inputs.columns:
-        return _build_for_columns(experiment, splits, scale, revision)
+        return _build_for_columns(experiment, splits, scale, revision, load_weights=load_weights)
     entry = keras.Input(splits.shape, name=entry_name(inputs.kind))
     scaled = _scaled(entry, experiment.data.normalize, inputs)
     features = experiment.model.apply_padded(scaled) if inputs.is_padded else experiment.model.apply(scaled)
@@ -245,7 +246,9 @@ class Inference(keras.layers.Layer):  # type: ignore[misc]
         return self.model.output_shape
 
 
-def _build_for_columns(experiment: Experiment, splits: Splits, scale: TargetScale | None, revision: int) -> Network:
+def _build_for_columns(
+    experiment: Experiment, splits: Splits, scale: TargetScale | None, revision: int, *, load_weights: bool
+) -> Network:
     from dlcli.runtime.columns import column_inputs
 
     inputs, normalize = splits.train.inputs, cast("Normalize", experiment.data.normalize)  # `auto` is resolved by now
@@ -255,7 +258,7 @@ def _build_for_columns(experiment: Experiment, splits: Splits, scale: TargetScal
     columns = column_inputs(inputs.table(), inputs.layout, encoding)
     raw, rows = columns.inputs, columns.features
     entry = keras.Input(rows.shape[1:], name="features")
-    features = experiment.model.of_columns(columns, entry)
+    features = experiment.model.of_columns(columns, entry, load_weights=load_weights)
     inner = keras.Model(entry, _output(experiment, (), splits.outputs, features, scale))
     # `whole` nests a model that is never compiled: Keras would save the loss, optimizer and metrics of a compiled one.
     functional, whole = keras.Model(entry, inner.output), keras.Model(raw, inner(rows))

@@ -206,7 +206,7 @@ class ModelSpec(Spec):
             return None
         return chain_multiply_adds([layer for layer, _ in self.stack(shape)], shape)
 
-    def of_columns(self, columns: "EncodedColumns", rows: Any) -> Any:
+    def of_columns(self, columns: "EncodedColumns", rows: Any, *, load_weights: bool = True) -> Any:
         """Returns the output of the layers before the output layer for encoded rows of a table `(batch, features)`."""
         return self.apply(columns.trained(rows))
 

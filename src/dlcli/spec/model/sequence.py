@@ -117,6 +117,11 @@ class SequenceModel(ModelSpec):
         """Returns lines on the vectors of a vocabulary, whose tokens are in the order of their numbers."""
         return self.embedding.lines(vocabulary)
 
+    def resolved(self, *, offline: bool) -> "SequenceModel":
+        """Returns the model with the size of the vectors of its file."""
+        embedding = self.embedding.resolved()
+        return self if embedding is self.embedding else self.model_copy(update={"embedding": embedding})
+
     def check_texts(self, max_length: int) -> None:
         """Raises ShapeError if a layer cannot take texts of so many tokens, such as a window that is longer than they are."""
         chain_shape(list(self.layers), (max_length, self.embedding.channels), ("layers",))
@@ -135,7 +140,7 @@ class SequenceModel(ModelSpec):
             return False
         return True
 
-    def of_columns(self, columns: "EncodedColumns", rows: Any) -> Any:
+    def of_columns(self, columns: "EncodedColumns", rows: Any, *, load_weights: bool = True) -> Any:
         """Returns the output for a table with columns of texts."""
         import keras
 
@@ -147,17 +152,17 @@ class SequenceModel(ModelSpec):
             vocabularies = columns.vocabularies
             for number, (name, vocabulary) in enumerate(vocabularies.items()):
                 tokens = keras.ops.cast(part[:, number :: len(vocabularies)], "int32")
-                outputs.append(self._of_text(tokens, vocabulary, name))
+                outputs.append(self._of_text(tokens, vocabulary, name, load_weights=load_weights))
         tensor = outputs[0] if len(outputs) == 1 else keras.layers.Concatenate(name="columns_")(outputs)
         return chain(list(self.head), tensor)
 
-    def _of_text(self, tokens: Any, vocabulary: Sequence[str], name: str) -> Any:
+    def _of_text(self, tokens: Any, vocabulary: Sequence[str], name: str, *, load_weights: bool) -> Any:
         """Returns the output of `layers` for numbers of tokens int32 `(batch, steps)`."""
         import keras
 
         from dlcli.runtime.tokens import PADDING
 
-        vectors = self.embedding.apply(tokens, vocabulary, f"{name}_embedding")
+        vectors = self.embedding.apply(tokens, vocabulary, f"{name}_embedding", load_weights=load_weights)
         return self._without_steps(vectors, keras.ops.not_equal(tokens, PADDING))
 
     def apply_padded(self, tensor: Any) -> Any:
