@@ -263,6 +263,7 @@ def _build_for_columns(
     # `whole` nests a model that is never compiled: Keras would save the loss, optimizer and metrics of a compiled one.
     functional, whole = keras.Model(entry, inner.output), keras.Model(raw, inner(rows))
     first, encode = sum(width for kind, width in columns.widths if not kind.is_text), keras.Model(raw, rows)
+    functional.input_spec = keras.layers.InputSpec(ndim=2)  # batches of short texts have fewer features (`CutRows`)
     texts = TextPlace(first, len(vocabularies), experiment.model.batch_lengths(text.max_length)) if vocabularies else None
     return Network(experiment.model, functional, whole, features, encode=encode, texts=texts)
 
