@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
+import numpy as np
+
+from dlcli.arrays import Array
 from dlcli.data.inputs import ARRAY_ENTRY, IMAGE_ENTRY, entry_name
 from dlcli.data.memory_limit import fits_in_memory
 from dlcli.data.splits import Splits
@@ -28,6 +31,8 @@ from dlcli.spec.model.models import Transfer
 from dlcli.spec.training.stages import Stage
 
 Blocks = list[tuple[str, list[Any]]]
+_ROWS_AT_ONCE = 16_384
+"""Rows with texts that are encoded at once."""
 
 
 class Network:
@@ -107,7 +112,17 @@ class Network:
         self.encode.jit_compile = False  # XLA does not support strings
         if inputs.on_disk or not fits_in_memory(4 * len(inputs) * int(self.encode.output_shape[-1])):
             return EncodedRows(inputs, self.encode)
+        if inputs.text_columns:
+            return Arrays(self._encoded_in_blocks(inputs))
         return Arrays(self.encode.predict(ordered_batches(inputs, examples=len(inputs), batch_size=1024), verbose=0))
+
+    def _encoded_in_blocks(self, inputs: Inputs) -> Array:
+        """Returns the encoded rows of a table with texts: those of a block alone are tensors, not all texts at once."""
+        rows = np.empty((len(inputs), int(self.encode.output_shape[-1])), "float32")
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            places = np.arange(start, min(start + _ROWS_AT_ONCE, len(rows)))
+            rows[start : places[-1] + 1] = self.encode(inputs.read(places), training=False)
+        return rows
 
     def trains_head_alone(self, stage: Stage) -> bool:
         """Whether a stage freezes the whole backbone, so that its features may be computed once.

@@ -11,13 +11,14 @@ import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.runtime.inputs import Inputs, Kind
-from dlcli.runtime.stream import Draw, epoch_order, on_host, ordered_batches
+from dlcli.runtime.stream import Draw, epoch_order, on_host
 
 _BATCHES = 0x1E267
 """The second word of the generator's key: any other use of the same seed must have another word."""
 _POOL = 64
 """Batches whose texts are sorted together: many, so that lengths are close, and few enough that neighbours change."""
-_BLOCK = 1024
+_BLOCK = 16_384
+"""Rows whose lengths are counted at once."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +115,13 @@ class CutRows(Inputs):
     @cached_property
     def lengths(self) -> Array:
         """The number of tokens of the longest text of each row, int32 `(n,)`."""
-        columns, lengths = self.place.columns, [np.zeros(0, "int32")]
-        for batch in ordered_batches(self.rows, examples=len(self), batch_size=_BLOCK):
-            is_token = batch.numpy()[:, self.place.first :] != 0
-            lengths.append(is_token.reshape(len(is_token), -1, columns).any(axis=2).sum(axis=1, dtype="int32"))
-        return np.concatenate(lengths)
+        lengths = np.empty(len(self), "int32")
+        for start in range(0, len(self), _BLOCK):
+            places = np.arange(start, min(start + _BLOCK, len(self)))
+            is_token = self.rows.read(places)[:, self.place.first :] != 0
+            steps = is_token.reshape(len(places), -1, self.place.columns).any(axis=2)
+            lengths[places] = steps.sum(axis=1, dtype="int32")
+        return lengths
 
     def take(self, places: Array) -> Self:
         """Returns the rows at the given places."""

@@ -17,6 +17,7 @@ from dlcli.spec.base import Count, Spec
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes, with_dropped
 from dlcli.spec.data.sources.column_kinds import COLUMN_KINDS
 from dlcli.spec.data.sources.named_columns import column_guess, input_faults, listed_twice, text_faults
+from dlcli.spec.data.sources.row_ids import RowIds
 from dlcli.spec.data.sources.table.dates import Part
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import TASKS, Task, names_of
@@ -359,7 +360,7 @@ class Csv(SourceSpec):
         parts: dict[str, Examples] = {}
         for part, table in tables.items():
             targets, classes = labels(self, table, request.task, classes)
-            ids = [f"{part}/{number - 1}" for number in table.numbers.tolist()]
+            ids = RowIds(part, table.numbers - 1, is_whole=False)
             inputs, side_columns = (
                 TableColumns(columns.read(table), columns.kinds),
                 side_values(self, table, request.side_columns),
