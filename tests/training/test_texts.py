@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,16 @@ from cli.killing import assert_same_bits
 from conftest import Dlcli, run_plain
 from trainings import losses, trained, write_spec
 
+from dlcli.data.resolve import resolved_for
+from dlcli.data.splits import open_splits
+from dlcli.data.texts import resolved_text, text_facts, text_lines, vocabularies_of
 from dlcli.errors import DataError, RunFailed, SpecError
+from dlcli.models.describe import describe_run
+from dlcli.models.network import build_model
 from dlcli.runs import RunFolder
+from dlcli.runtime.device import Device
 from dlcli.runtime.keras_file import load_keras_file
+from dlcli.runtime.length_draw import CutRows
 from dlcli.score.outcome import read_outcome
 from dlcli.spec.load import load
 from training.test_ensemble import averaged
@@ -134,6 +142,74 @@ def test_vectors_of_a_file_are_the_initial_weights(table: Path) -> None:
     rows = np.asarray(inner.get_layer("title_embedding").get_weights()[0])
     for place, word in enumerate(vocabulary[2:], start=2):
         np.testing.assert_array_equal(rows[place], [words.index(word), -words.index(word), 1])
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_resumed_training_needs_no_file_of_vectors(table: Path) -> None:
+    lines = [f"{word} {place} 1" for place, word in enumerate(("the", "one", *GOOD, *BAD))]
+    file = table.parent / "gone.txt"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    model = "{kind: sequence, embedding: {kind: pretrained, path: gone.txt}, layers: [{kind: lstm, units: 2}]}"
+    path = spec(table, "flatten", name="gone", text="[title]", training="epochs: 2")
+    path.write_text(path.read_text(encoding="utf-8").replace(MODEL % "flatten", model), encoding="utf-8")
+    killed = stopped(path, Stopping(step=4))
+    file.unlink()
+    gone_on(killed)
+    assert len(losses(killed)) == 2
+    assert "output_dim: 2" in killed.spec_path.read_text(encoding="utf-8")
+    assert describe_run(killed).trainable > 0
+
+
+@pytest.mark.usefixtures("without_pictures")
+@pytest.mark.parametrize(
+    "layers", [LSTM, TRANSFORMER, "{kind: conv1d, filters: 2, kernel_size: 3}"], ids=["lstm", "att", "conv"]
+)
+def test_batches_that_are_padded_less_have_the_same_outputs(table: Path, layers: str) -> None:
+    loaded = load(spec(table, layers, name="cut", data="text: {max_length: 9}")).experiment
+    splits = open_splits(loaded)
+    experiment = resolved_for(loaded, splits, Device("cpu", "cpu", "float32", "exact"))
+    network = build_model(experiment, replace(splits, vocabularies=vocabularies_of(experiment, splits)))
+    assert network.texts is not None
+    assert network.texts.columns == 2
+    rows = network.encoded(splits.train.inputs)
+    cut = CutRows(rows, network.texts)
+    order = np.argsort(cut.lengths, kind="stable")[:8]
+    short = cut.reader()(order)
+    assert rows.shape is not None
+    assert short.shape[1] < rows.shape[0]
+    np.testing.assert_allclose(network.functional(short), network.functional(rows.read(order)), rtol=1e-5, atol=1e-6)
+
+
+def test_batches_by_length_are_the_default_where_layers_take_several_lengths(table: Path) -> None:
+    def resolved(layers: str, batches: str) -> str:
+        experiment = load(spec(table, layers, name="b", data=f"text: {{max_length: 9, batches: {batches}}}")).experiment
+        return resolved_for(experiment, open_splits(experiment), Device("cpu", "cpu", "float32", "exact")).data.text.batches
+
+    assert (resolved(LSTM, "auto"), resolved("flatten", "auto")) == ("by_length", "shuffled")
+    assert resolved(LSTM, "shuffled") == "shuffled"
+    branches = "{kind: branches, branches: [[flatten], [global_max_pooling1d]]}"
+    with pytest.raises(RunFailed, match=r"data\.text\.batches: by_length: the layers take texts of 9 tokens alone"):
+        resolved(branches, "by_length")
+
+
+def test_a_note_names_the_remedy_for_texts_without_spaces(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = [f"{''.join(random.choice(list('好吃味道足量大快送水'), 6))},{number % 2}" for number in range(60)]
+    (tmp_path / "meals.csv").write_text("\n".join(["review,label", *rows]) + "\n", encoding="utf-8")
+    source = f"{{kind: csv, path: {tmp_path / 'meals.csv'}, target: label, text: [review]}}"
+    for split, notes in (("whitespace", 1), ("character", 0)):
+        experiment = load(
+            write_spec(tmp_path, source, task="binary", model=MODEL % LSTM, data=f"text: {{split: {split}}}")
+        ).experiment
+        splits = open_splits(experiment)
+        text = resolved_text(experiment.data.text, splits)
+        facts = text_facts(text, replace(splits, vocabularies=vocabularies_of(experiment, splits)))
+        lines = text_lines(text, facts)
+        assert [line for line in lines if line.startswith("note: ")] == [
+            "note: `review`: 100 % of the tokens of new texts are not in the vocabulary; for a language without spaces between"
+            " words, set `data.text.split: character`"
+        ] * notes
+        assert ("a training text has 1 token (median)" in lines[0]) == bool(notes)
 
 
 def test_wrong_specs_of_texts_are_refused_with_their_place(table: Path) -> None:

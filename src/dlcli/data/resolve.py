@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from dlcli.runtime.windows import Windows
 from dlcli.spec.data.data import Data, Normalize
 from dlcli.spec.data.sources.npz import Npz
 from dlcli.spec.data.split import SplitSettings
-from dlcli.spec.data.text import TextSettings
+from dlcli.spec.data.text import TextBatches, TextSettings
 from dlcli.spec.experiment import Experiment, with_defaults
 from dlcli.spec.model.backbones.run import run_folder
 from dlcli.spec.model.base import ModelSpec
@@ -165,12 +166,28 @@ def _refuse_misfit(experiment: Experiment, splits: Splits) -> None:
         raise RunFailed(f"{place}: {error} (the data's examples have shape {splits.shape}{remedy})") from None
 
 
+def _batches_of(text: TextSettings, lengths: Sequence[int]) -> TextBatches:
+    """Returns which texts are trained on together, where batches may be padded to these lengths.
+
+    Raises:
+        RunFailed: they cannot have different lengths, and shall.
+    """
+    if text.batches == "by_length" and len(lengths) == 1:
+        raise RunFailed(
+            f"data.text.batches: by_length: the layers take texts of {lengths[0]} tokens alone, as after `flatten` or for a"
+            " window; use `shuffled`"
+        )
+    return ("by_length" if len(lengths) > 1 else "shuffled") if text.batches == "auto" else text.batches
+
+
 def fitting_text(experiment: Experiment, splits: Splits) -> TextSettings:
     """Returns how texts become tokens, with the length that the training split decides; at least that of a window.
 
     Raises:
-        RunFailed: a layer cannot take texts of the length that the spec sets.
+        RunFailed: a layer cannot take texts of the length that the spec sets, or the model does not read texts.
     """
+    if splits.train.inputs.text_columns and not experiment.model.reads_texts:
+        raise RunFailed(f"`model.kind: {experiment.model.kind}` does not read texts; use `model.kind: sequence`")
     text, model = resolved_text(experiment.data.text, splits), experiment.model
     if not splits.train.inputs.text_columns or not isinstance(text.max_length, int):
         return text
@@ -181,7 +198,7 @@ def fitting_text(experiment: Experiment, splits: Splits) -> TextSettings:
         except ShapeError as error:
             fault = error
             continue
-        return text.model_copy(update={"max_length": length})
+        return text.model_copy(update={"max_length": length, "batches": _batches_of(text, model.batch_lengths(length))})
     place = ".".join(map(str, ("model", *fault.place)))
     raise RunFailed(f"{place}: {fault} (a text has {longest} tokens; `data.text.max_length` sets it)")
 

@@ -35,7 +35,7 @@ class TableStorage:
     log: Log = unreported
 
     def is_in_memory(self, table: LargeTable) -> bool:
-        """Returns whether the columns of a table are read into memory.
+        """Returns whether the columns of a table are read into memory; those of a table with texts always are.
 
         Raises:
             DataError: `data.cache` is `memory`, and they do not fit.
@@ -47,7 +47,7 @@ class TableStorage:
                 f"data.cache: memory: {table.where}: {self._need(table)}: about {most:,} rows would fit; `auto` and `disk`"
                 " keep the rows in a file"
             )
-        return self.cache == "memory" or (self.cache == "auto" and fits)
+        return table.has_texts or self.cache == "memory" or (self.cache == "auto" and fits)
 
     def plan(self, table: LargeTable) -> str:
         """Returns where a table will be kept, in a line."""

@@ -129,8 +129,8 @@ def text_lines(settings: TextSettings, facts: Mapping[str, TextFacts]) -> list[s
         unknown = ", ".join(f"{100 * part.unknown:.1f} % ({split})" for split, part in of_column.parts.items())
         lines.append(
             f"text: `{name}`: {len(of_column.vocabulary) - 2:,} tokens in the vocabulary; unknown tokens: {unknown};"
-            f" a training text has {train.median:,} tokens (median), {train.percentile:,} (95th percentile),"
-            f" {train.longest:,} (longest); {100 * train.cut:.1f} % are cut to {settings.max_length:,}"
+            f" a training text has {train.median:,} token{'' if train.median == 1 else 's'} (median), {train.percentile:,}"
+            f" (95th percentile), {train.longest:,} (longest); {100 * train.cut:.1f} % are cut to {settings.max_length:,}"
         )
         lines += _notes(name, of_column, settings)
     return lines

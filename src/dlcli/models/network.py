@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
+import numpy as np
+
+from dlcli.arrays import Array
 from dlcli.data.inputs import ARRAY_ENTRY, IMAGE_ENTRY, entry_name
 from dlcli.data.memory_limit import fits_in_memory
 from dlcli.data.splits import Splits
@@ -19,6 +22,7 @@ from dlcli.runtime.encoded_rows import EncodedRows
 from dlcli.runtime.engine import keras
 from dlcli.runtime.inputs import Arrays, Inputs
 from dlcli.runtime.layers import single_layers
+from dlcli.runtime.length_draw import TextPlace
 from dlcli.runtime.stream import ordered_batches
 from dlcli.runtime.windows import Windows
 from dlcli.spec.experiment import Experiment
@@ -29,6 +33,8 @@ from dlcli.spec.model.models import Transfer
 from dlcli.spec.training.stages import Stage
 
 Blocks = list[tuple[str, list[Any]]]
+_ROWS_AT_ONCE = 16_384
+"""Rows with texts that are encoded at once."""
 
 
 class Network:
@@ -45,6 +51,7 @@ class Network:
         features: the Keras tensor in `functional` that the head takes.
         encode: the Keras model from raw columns to rows for `functional`; None where inputs are arrays.
         backbone: the layer or model from scaled examples to features; None where the model has none.
+        texts: where the rows that `encode` returns have tokens of texts; None where they have none.
         fixed: the ids of the layers that no stage trains, such as vectors of words with `trainable: false`.
     """
 
@@ -59,9 +66,10 @@ class Network:
         backbone: Any = None,
         body: Any = None,
         head: Any = None,
+        texts: TextPlace | None = None,
     ) -> None:
         self.model, self.functional, self.whole, self.features = model, functional, whole, features
-        self.encode, self.backbone = encode, backbone
+        self.encode, self.backbone, self.texts = encode, backbone, texts
         self._body, self._head = body, head
         # Built with the other submodels, so that its initial weights are drawn from the seed in the same order in every run.
         self._learner = model.learner(self)
@@ -106,7 +114,17 @@ class Network:
         self.encode.jit_compile = False  # XLA does not support strings
         if inputs.on_disk or not fits_in_memory(4 * len(inputs) * int(self.encode.output_shape[-1])):
             return EncodedRows(inputs, self.encode)
+        if inputs.text_columns:
+            return Arrays(self._encoded_in_blocks(inputs))
         return Arrays(self.encode.predict(ordered_batches(inputs, examples=len(inputs), batch_size=1024), verbose=0))
+
+    def _encoded_in_blocks(self, inputs: Inputs) -> Array:
+        """Returns the encoded rows of a table with texts: those of a block alone are tensors, not all texts at once."""
+        rows = np.empty((len(inputs), int(self.encode.output_shape[-1])), "float32")
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            places = np.arange(start, min(start + _ROWS_AT_ONCE, len(rows)))
+            rows[start : places[-1] + 1] = self.encode(inputs.read(places), training=False)
+        return rows
 
     def trains_head_alone(self, stage: Stage) -> bool:
         """Whether a stage freezes the whole backbone, so that its features may be computed once.
@@ -147,7 +165,8 @@ def build_model(
 ) -> Network:
     """Returns the model for the data, with its scaling fitted on the training split only.
 
-    `load_weights=False` leaves a backbone's weights random, for a caller that replaces them. `revision` is the run's.
+    `load_weights=False` leaves the weights of a backbone and the vectors of a file random, for a caller that replaces them.
+    `revision` is the run's.
     """
     if experiment.model.members:
         return build_ensemble(experiment, splits, offline=offline)
@@ -157,7 +176,7 @@ def build_model(
         shape = splits.shape or ()
         return build_transfer(experiment, shape, splits.outputs, scale, load_weights=load_weights, offline=offline)
     if inputs.columns:
-        return _build_for_columns(experiment, splits, scale, revision)
+        return _build_for_columns(experiment, splits, scale, revision, load_weights=load_weights)
     entry = keras.Input(splits.shape, name=entry_name(inputs.kind))
     if isinstance(inputs, Windows) and scales_windows(inputs, experiment.data.normalize):
         windows = scaled_windows(entry, inputs, experiment.data.normalize)
@@ -249,7 +268,9 @@ class Inference(keras.layers.Layer):  # type: ignore[misc]
         return self.model.output_shape
 
 
-def _build_for_columns(experiment: Experiment, splits: Splits, scale: TargetScale | None, revision: int) -> Network:
+def _build_for_columns(
+    experiment: Experiment, splits: Splits, scale: TargetScale | None, revision: int, *, load_weights: bool
+) -> Network:
     from dlcli.runtime.columns import column_inputs
 
     inputs, normalize = splits.train.inputs, cast("Normalize", experiment.data.normalize)  # `auto` is resolved by now
@@ -259,11 +280,14 @@ def _build_for_columns(experiment: Experiment, splits: Splits, scale: TargetScal
     columns = column_inputs(inputs.table(), inputs.layout, encoding)
     raw, rows = columns.inputs, columns.features
     entry = keras.Input(rows.shape[1:], name="features")
-    features = experiment.model.of_columns(columns, entry)
+    features = experiment.model.of_columns(columns, entry, load_weights=load_weights)
     inner = keras.Model(entry, _output(experiment, (), splits.outputs, features, scale))
     # `whole` nests a model that is never compiled: Keras would save the loss, optimizer and metrics of a compiled one.
     functional, whole = keras.Model(entry, inner.output), keras.Model(raw, inner(rows))
-    return Network(experiment.model, functional, whole, features, encode=keras.Model(raw, rows))
+    first, encode = sum(width for kind, width in columns.widths if not kind.is_text), keras.Model(raw, rows)
+    functional.input_spec = keras.layers.InputSpec(ndim=2)  # batches of short texts have fewer features (`CutRows`)
+    texts = TextPlace(first, len(vocabularies), experiment.model.batch_lengths(text.max_length)) if vocabularies else None
+    return Network(experiment.model, functional, whole, features, encode=encode, texts=texts)
 
 
 def _output(

@@ -125,8 +125,8 @@ class EncodedColumns:
 def column_inputs(columns: Mapping[str, Array], layout: InputLayout, encoding: Encoding) -> EncodedColumns:
     """Returns the Keras inputs of a layout, and the encoded features.
 
-    The features are those of numeric kinds, then those of the other kinds, each in the order of the columns; columns of one
-    kind are encoded together. They do not depend on which columns share an input.
+    The features are those of numeric kinds, then those of the other kinds, texts last, each in the order of the columns;
+    columns of one kind are encoded together. They do not depend on which columns share an input.
 
     Args:
         columns: the training split's columns `(n,)`, in the dtypes of their kinds; arrays, or `StoredColumn` on the disk.
@@ -140,7 +140,7 @@ def column_inputs(columns: Mapping[str, Array], layout: InputLayout, encoding: E
     }
     encoded: list[Any] = []
     widths: list[tuple[ColumnKind, int]] = []
-    for kind in sorted(dict.fromkeys(layout.kinds.values()), key=lambda kind: not kind.is_numeric):
+    for kind in sorted(dict.fromkeys(layout.kinds.values()), key=lambda kind: (not kind.is_numeric, kind.is_text)):
         names = [name for name in layout.columns if layout.kind(name) == kind]
         values = [columns[column] for name in names for column in layout.columns[name]]
         tensors = kind.encode([inputs[name] for name in names], values, encoding)

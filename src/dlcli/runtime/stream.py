@@ -270,7 +270,7 @@ def data_errors() -> Iterator[None]:
 def on_host(array: Array) -> Any:
     """Returns an array as a tensor in the host's memory, even if there is a GPU."""
     with tf.device("CPU:0"):
-        return tf.constant(array.astype(str) if array.dtype == object else array)
+        return tf.constant(array)  # texts as objects too: an array of texts would give each the room of the longest
 
 
 def augmented(images: Any, augment: Sequence[Augmentation], seed: int, step: Any) -> Any:

@@ -33,7 +33,7 @@ class Vectors:
     missing: tuple[str, ...]
 
 
-def read_vectors(path: str, vocabulary: Sequence[str], stddev: float | None) -> Vectors:
+def read_vectors(path: str, vocabulary: Sequence[str], stddev: float | None, size: int | None = None) -> Vectors:
     """Returns the vectors of a vocabulary from a file of GloVe, word2vec or fastText in their text form.
 
     A line has a token, which may contain spaces, and the numbers of its vector. A first line with two numbers, as word2vec
@@ -44,15 +44,20 @@ def read_vectors(path: str, vocabulary: Sequence[str], stddev: float | None) -> 
         path: the file; compressed by gzip if its name ends in `.gz`.
         vocabulary: the tokens by their numbers; the first two stand for padding and unknown tokens.
         stddev: the standard deviation that all values together get; None to leave them as they are.
+        size: the number of values that the vectors must have; None for any.
 
     Raises:
-        DataError: the file cannot be read, a line has another number of values than the first, or no token has a vector.
+        DataError: the file cannot be read, a line has another number of values than the first, the vectors have another size,
+            or no token has a vector.
     """
     try:
         status = os.stat(path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
-    return _read(path, (status.st_size, status.st_mtime_ns), tuple(vocabulary), stddev)
+    vectors = _read(path, (status.st_size, status.st_mtime_ns), tuple(vocabulary), stddev)
+    if size not in (None, vectors.values.shape[1]):
+        raise DataError(f"{path}: its vectors have {vectors.values.shape[1]} values, expected {size} (`output_dim`)")
+    return vectors
 
 
 def vector_size(path: str) -> int:

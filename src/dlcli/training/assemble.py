@@ -21,8 +21,9 @@ from dlcli.runtime.balanced_loss import BalancedLoss
 from dlcli.runtime.data_loss import data_loss
 from dlcli.runtime.inputs import Arrays, Inputs
 from dlcli.runtime.learner import has_own_step, optimizers_of
+from dlcli.runtime.length_draw import CutRows, LengthDraw
 from dlcli.runtime.spread import refuse_empty_shares
-from dlcli.runtime.stream import Augmentation, OrderedStream, TrainingStream, mixes_labels
+from dlcli.runtime.stream import Augmentation, Draw, OrderedStream, TrainingStream, mixes_labels
 from dlcli.runtime.whole_labels import of_whole_labels
 from dlcli.score.evaluate import predictions
 from dlcli.spec.experiment import Experiment
@@ -86,6 +87,8 @@ def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageIn
         model = network.learner()
     validation = splits.validation if supports(experiment, "validation") else None
     train = network.encoded(setup.training.inputs)
+    if network.texts is not None and experiment.data.text.batches == "by_length":
+        train = CutRows(train, network.texts)
     return StageInputs(
         model,
         train,
@@ -96,9 +99,13 @@ def stage_inputs_of(setup: TrainingSetup, stage: Stage, folder: Path) -> StageIn
 
 def stream_of(setup: TrainingSetup, stage_inputs: StageInputs) -> TrainingStream:
     """Returns the batches that a stage trains on."""
-    stage_inputs.train.expect_repeats()
+    train: Inputs = stage_inputs.train
+    draw: Draw | None = setup.training.draw
+    train.expect_repeats()
+    if isinstance(train, CutRows):
+        draw = LengthDraw(train.lengths, setup.batch_size, setup.experiment.seed, draw)
     return TrainingStream(
-        stage_inputs.train,
+        train,
         _labels(setup, setup.training.targets, stage_inputs),
         examples=len(setup.training.targets),
         batch_size=setup.batch_size,
@@ -106,7 +113,7 @@ def stream_of(setup: TrainingSetup, stage_inputs: StageInputs) -> TrainingStream
         augment=stage_inputs.augment,
         copies=stage_inputs.copies,
         first_order=setup.revision == 1,
-        draw=setup.training.draw,
+        draw=draw,
     )
 
 

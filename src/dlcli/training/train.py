@@ -226,8 +226,9 @@ def _tell_texts(run: RunFolder, experiment: Experiment, texts: Mapping[str, Text
     for line in text_lines(experiment.data.text, texts):
         log(line)
     for of_column in texts.values():
-        for line in experiment.model.lines_of_vocabulary(of_column.vocabulary):
-            log(line)
+        if not experiment.training.initial_weights:
+            for line in experiment.model.lines_of_vocabulary(of_column.vocabulary):
+                log(line)
     if texts:
         run.write_vocabularies({name: of_column.vocabulary for name, of_column in texts.items()})
 

@@ -62,12 +62,26 @@ def test_files_in_other_encodings_are_named_and_can_be_read(tmp_path: Path) -> N
         ({"one": "x", "two": "y"}, "holds no class folders: .* set `data.source.lines: true`"),
         ({"train__a__1": "x", "train__b__2": "y", "test__c__3": "z"}, "the training texts have no class 'c'"),
         ({"test__a__1": "x", "val__a__2": "y"}, "has no folder of training texts"),
+        (
+            {"train__a__1": "x", "test__a__1": "y", "more__a__1": "z"},
+            ": test, train are named like a split, more is not: move the",
+        ),
+        ({"train__a__1": "x", "extra__b__1": "y"}, ": train is named like a split, extra is not"),
+        (
+            {"train__a__1": "x", "valid__a__1": "y", "validation__a__1": "z"},
+            "has 2 folders for the validation split: valid, val",
+        ),
+        ({"train__a__1": "x", "test__a__1": "y", "eval__a__1": "z", "dev__a__1": ""}, "has 2 folders for the test split"),
     ],
 )
 def test_wrong_folders_are_faults(tmp_path: Path, texts: dict[str, str], fault: str) -> None:
 
     messages = [message for _, message in source(write(tmp_path, **texts)).faults()]
     assert any(re.search(fault, message) for message in messages), messages
+
+
+def test_a_class_may_have_the_name_of_a_split(tmp_path: Path) -> None:
+    assert opened(source(write(tmp_path, bus__1="x", train__1="y", car__1="z"))).classes == ("bus", "car", "train")
 
 
 def test_an_empty_class_and_a_missing_folder_are_faults(tmp_path: Path) -> None:

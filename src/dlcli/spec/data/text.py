@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Standardize = Literal["lower_and_strip_punctuation", "lower", "strip_punctuation", "none"]
 Split = Literal["whitespace", "character"]
+TextBatches = Literal["auto", "by_length", "shuffled"]
 
 
 class TextSettings(Spec):
@@ -37,6 +38,12 @@ class TextSettings(Spec):
     split: Split = Field(
         default="whitespace",
         description="`whitespace`: tokens are words between spaces; `character`: each character is a token, as for Chinese.",
+    )
+    batches: TextBatches = Field(
+        default="auto",
+        description="Which texts are trained on together. `by_length`: those of similar length, padded to the longest of them;"
+        " `shuffled`: any, padded to `max_length`; `auto`: `by_length`, unless a layer needs texts of one length. Both are"
+        " drawn anew in each epoch.",
     )
     ngrams: Count | None = Field(
         default=None, description="Also tokens of up to so many neighbouring words; single ones if not set."

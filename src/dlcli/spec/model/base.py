@@ -183,6 +183,10 @@ class ModelSpec(Spec):
         """Returns lines for the log on the vectors of a vocabulary, whose tokens are in the order of their numbers."""
         return []
 
+    def batch_lengths(self, max_length: int) -> list[int]:
+        """Returns the numbers of tokens that batches of texts may be padded to, up to `max_length`, ascending."""
+        return [max_length]
+
     def check_texts(self, max_length: int) -> None:
         """Raises ShapeError if a layer cannot take texts of so many tokens."""
 
@@ -202,7 +206,7 @@ class ModelSpec(Spec):
             return None
         return chain_multiply_adds([layer for layer, _ in self.stack(shape)], shape)
 
-    def of_columns(self, columns: "EncodedColumns", rows: Any) -> Any:
+    def of_columns(self, columns: "EncodedColumns", rows: Any, *, load_weights: bool = True) -> Any:
         """Returns the output of the layers before the output layer for encoded rows of a table `(batch, features)`."""
         return self.apply(columns.trained(rows))
 

@@ -31,6 +31,14 @@ class EmbeddingSpec(Spec):
         """Yields what is wrong with its files, as (field, message)."""
         yield from ()
 
+    def resolved(self) -> "EmbeddingSpec":
+        """Returns the embedding with every value filled in that is read from its files; itself if there is none.
+
+        Raises:
+            DataError: its file cannot be read.
+        """
+        return self
+
     def lines(self, vocabulary: Sequence[str]) -> list[str]:
         """Returns lines on the vectors of a vocabulary, whose tokens are in the order of their numbers.
 
@@ -39,13 +47,14 @@ class EmbeddingSpec(Spec):
         """
         return []
 
-    def apply(self, tokens: Any, vocabulary: Sequence[str], name: str) -> Any:
+    def apply(self, tokens: Any, vocabulary: Sequence[str], name: str, *, load_weights: bool) -> Any:
         """Returns vectors `(batch, steps, channels)` of tokens.
 
         Args:
             tokens: numbers of tokens, int32 `(batch, steps)`.
             vocabulary: the tokens by their numbers, from that of padding.
             name: the name of the layer.
+            load_weights: whether the values of its file are needed; if not, other weights will take their place.
         """
         raise NotImplementedError
 
@@ -61,7 +70,7 @@ class TrainedEmbedding(EmbeddingSpec):
         """The size of the vectors."""
         return self.output_dim
 
-    def apply(self, tokens: Any, vocabulary: Sequence[str], name: str) -> Any:
+    def apply(self, tokens: Any, vocabulary: Sequence[str], name: str, *, load_weights: bool) -> Any:
         """Returns learned vectors."""
         import keras
 
@@ -82,12 +91,20 @@ class PretrainedEmbedding(EmbeddingSpec):
         default=0.1, description="Standard deviation of the values after scaling; `null`: the values of the file."
     )
 
+    output_dim: Count | None = Field(
+        default=None, description="Size of the vectors. A run records that of its file, which then need not be read again."
+    )
+
     @property
     def channels(self) -> int:
         """The size of the vectors in the file."""
         from dlcli.runtime.vectors import vector_size
 
-        return vector_size(self.path)
+        return self.output_dim or vector_size(self.path)
+
+    def resolved(self) -> "PretrainedEmbedding":
+        """Returns the embedding with the size of the vectors in the file."""
+        return self if self.output_dim else self.model_copy(update={"output_dim": self.channels})
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields a missing file."""
@@ -98,21 +115,21 @@ class PretrainedEmbedding(EmbeddingSpec):
         """Returns how many tokens have a vector in the file, and the most frequent ones that have none."""
         from dlcli.runtime.vectors import FIRST, read_vectors
 
-        missing = read_vectors(self.path, vocabulary, self.stddev).missing
+        missing = read_vectors(self.path, vocabulary, self.stddev, self.output_dim).missing
         count = len(vocabulary) - FIRST
         without = f"; the most frequent without: {listed(missing[:_SHOWN])}" if missing else ""
         return [f"vectors: {count - len(missing):,} of {count:,} tokens have a vector in {self.path}{without}"]
 
-    def apply(self, tokens: Any, vocabulary: Sequence[str], name: str) -> Any:
+    def apply(self, tokens: Any, vocabulary: Sequence[str], name: str, *, load_weights: bool) -> Any:
         """Returns the vectors of the file, as initial values if they are trained."""
         import keras
 
         from dlcli.runtime.vectors import read_vectors
 
-        vectors = read_vectors(self.path, vocabulary, self.stddev).values
-        layer = keras.layers.Embedding(*vectors.shape, trainable=self.trainable, name=name)
+        layer = keras.layers.Embedding(len(vocabulary), self.channels, trainable=self.trainable, name=name)
         output = layer(tokens)
-        layer.set_weights([vectors])
+        if load_weights:
+            layer.set_weights([read_vectors(self.path, vocabulary, self.stddev, self.output_dim).values])
         return output
 
 

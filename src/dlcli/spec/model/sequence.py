@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 from dlcli.spec.base import Shape
 from dlcli.spec.model.base import Change, ModelSpec, chain_or_none
 from dlcli.spec.model.embeddings import Embedding, TrainedEmbedding
-from dlcli.spec.model.layers import Layer, LayerSpec
+from dlcli.spec.model.layers import Layer, LayerSpec, ShapeError
 from dlcli.spec.model.layers.composite import chain, chain_shape, masked_chain
 from dlcli.spec.model.layers.padding import zeroed
 from dlcli.spec.model.layers.pooling import GlobalMaxPooling1D
@@ -52,6 +52,9 @@ def _written_out(value: Any) -> Any:
 SequenceLayers = Annotated[
     list[Layer], BeforeValidator(_written_out, json_schema_input_type=list[Layer] | Network), Field(min_length=1)
 ]
+
+_LENGTHS = 16
+"""The most lengths of batches."""
 
 
 class SequenceModel(ModelSpec):
@@ -114,11 +117,30 @@ class SequenceModel(ModelSpec):
         """Returns lines on the vectors of a vocabulary, whose tokens are in the order of their numbers."""
         return self.embedding.lines(vocabulary)
 
+    def resolved(self, *, offline: bool) -> "SequenceModel":
+        """Returns the model with the size of the vectors of its file."""
+        embedding = self.embedding.resolved()
+        return self if embedding is self.embedding else self.model_copy(update={"embedding": embedding})
+
     def check_texts(self, max_length: int) -> None:
         """Raises ShapeError if a layer cannot take texts of so many tokens, such as a window that is longer than they are."""
         chain_shape(list(self.layers), (max_length, self.embedding.channels), ("layers",))
 
-    def of_columns(self, columns: "EncodedColumns", rows: Any) -> Any:
+    def batch_lengths(self, max_length: int) -> list[int]:
+        """Returns a few lengths, each of which XLA compiles once; `max_length` alone if a layer needs texts of one length."""
+        if any(layer.needs_one_length() for layer in self.layers):
+            return [max_length]
+        step = -(-max_length // _LENGTHS)
+        return [length for length in range(max_length, 0, -step) if self._takes(length)][::-1]
+
+    def _takes(self, length: int) -> bool:
+        try:
+            self.check_texts(length)
+        except ShapeError:
+            return False
+        return True
+
+    def of_columns(self, columns: "EncodedColumns", rows: Any, *, load_weights: bool = True) -> Any:
         """Returns the output for a table with columns of texts."""
         import keras
 
@@ -128,20 +150,19 @@ class SequenceModel(ModelSpec):
                 outputs.append(kind.trained(part))
                 continue
             vocabularies = columns.vocabularies
-            steps = int(part.shape[-1]) // len(vocabularies)
             for number, (name, vocabulary) in enumerate(vocabularies.items()):
-                tokens = keras.ops.cast(part[:, number * steps : (number + 1) * steps], "int32")
-                outputs.append(self._of_text(tokens, vocabulary, name))
+                tokens = keras.ops.cast(part[:, number :: len(vocabularies)], "int32")
+                outputs.append(self._of_text(tokens, vocabulary, name, load_weights=load_weights))
         tensor = outputs[0] if len(outputs) == 1 else keras.layers.Concatenate(name="columns_")(outputs)
         return chain(list(self.head), tensor)
 
-    def _of_text(self, tokens: Any, vocabulary: Sequence[str], name: str) -> Any:
+    def _of_text(self, tokens: Any, vocabulary: Sequence[str], name: str, *, load_weights: bool) -> Any:
         """Returns the output of `layers` for numbers of tokens int32 `(batch, steps)`."""
         import keras
 
         from dlcli.runtime.tokens import PADDING
 
-        vectors = self.embedding.apply(tokens, vocabulary, f"{name}_embedding")
+        vectors = self.embedding.apply(tokens, vocabulary, f"{name}_embedding", load_weights=load_weights)
         return self._without_steps(vectors, keras.ops.not_equal(tokens, PADDING))
 
     def apply_padded(self, tensor: Any) -> Any:

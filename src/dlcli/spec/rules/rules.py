@@ -202,6 +202,12 @@ def _layers_fit_tables(experiment: Experiment) -> Iterator[Finding]:
             yield ("model", *place), message
 
 
+def _texts_stay_in_memory(experiment: Experiment) -> Iterator[Finding]:
+    data = experiment.data
+    if data.source.stores_rows and data.cache in ("disk", "none") and data.facts(experiment.task).texts:
+        yield ("data", "cache"), f"`{data.cache}` cannot keep columns of texts on the disk; use `memory` or `auto`"
+
+
 def _images_have_a_size(experiment: Experiment) -> Iterator[Finding]:
     facts = experiment.data.facts(experiment.task)
     if experiment.model.has_backbone:
@@ -340,6 +346,7 @@ RULES: tuple[Callable[[Experiment], Iterator[Finding]], ...] = (
     _images_have_a_size,
     _layers_fit_images,
     _layers_fit_tables,
+    _texts_stay_in_memory,
     _images_have_settings,
     _step_is_not_trained,
     _output_is_not_repeated,

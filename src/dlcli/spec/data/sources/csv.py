@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, combinations
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -16,6 +16,8 @@ from dlcli.runtime.column_kinds import CellForm, ColumnKind
 from dlcli.spec.base import Count, Spec
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes, with_dropped
 from dlcli.spec.data.sources.column_kinds import COLUMN_KINDS
+from dlcli.spec.data.sources.named_columns import column_guess, input_faults, listed_twice, text_faults
+from dlcli.spec.data.sources.row_ids import RowIds
 from dlcli.spec.data.sources.table.dates import Part
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import TASKS, Task, names_of
@@ -270,19 +272,11 @@ class Csv(SourceSpec):
             yield "thousands", f"is also the decimal separator, {self.decimal!r}"
         if len(set(self.names)) < len(self.names):
             yield "names", f"`{Counter(self.names).most_common(1)[0][0]}` is listed twice"
-        for (field, names), (other, others) in combinations(self._kind_settings().items(), 2):
-            for name in (name for name in names if name in others):
-                yield field, f"`{name}` is listed as {other} too"
-        for name in self.categorical:
-            if name in self.dates and name not in self.numeric:
-                yield "categorical", f"`{name}` is listed as a date too"
-
-    def _text_faults(self, header: list[str]) -> Iterator[tuple[str, str]]:
-        """Yields columns of texts that are no inputs."""
-        inputs = set(self.feature_names(header)) - set(self.named(list(self.dates), header))
-        for name, column in zip(self.text, self.named(self.text, header), strict=True):
-            if column in header and column not in inputs:
-                yield "text", f"`{name}` is no input: it is the target, dropped, a date, or not in `features`"
+        yield from listed_twice(self._kind_settings())
+        for field, names in {"categorical": self.categorical, "text": self.text}.items():
+            for name in names:
+                if name in self.dates and name not in self.numeric:
+                    yield field, f"`{name}` is listed as a date too"
 
     def _header_faults(self, key: str, header: list[str]) -> Iterator[tuple[str, str]]:
         named = {"target": self.targets, "features": [] if self.features == "all" else list(self.features)}
@@ -294,10 +288,11 @@ class Csv(SourceSpec):
             for name, column in zip(names, self.named(names, header), strict=True):
                 if column not in columns:
                     place = field if key == "path" else key
-                    yield place, f"the file has no column `{name}`{_nearest(name, header, auto=self.separator == 'auto')}"
+                    yield place, f"the file has no column `{name}`; {_guess(name, header, auto=self.separator == 'auto')}"
         if key == "path":
-            yield from self._feature_faults(header)
-            yield from self._text_faults(header)
+            inputs = self.feature_names(header)
+            yield from input_faults(inputs, self.named(self.targets, header))
+            yield from text_faults(self.named(self.text, header), header, inputs)
 
     def _doubled(self, key: str, header: list[str]) -> Iterator[tuple[str, str]]:
         """Yields the columns that are used and appear twice in a header."""
@@ -308,14 +303,6 @@ class Csv(SourceSpec):
             listed = ", ".join(f"`{name}`" for name in twice[:20])
             word = "column" if len(twice) == 1 else "columns"
             yield key, f"the header has the {word} {listed} twice; drop them, or name all columns by `header: true` and `names`"
-
-    def _feature_faults(self, header: list[str]) -> Iterator[tuple[str, str]]:
-        names = self.feature_names(header)
-        targets = [name for name in self.named(self.targets, header) if name in names]
-        if targets:
-            yield "features", f"`{targets[0]}` is the target; it cannot be an input"
-        if not names:
-            yield "features", "there is no input column"
 
     def notes(self) -> Iterator[str]:
         """Yields how the training file is written, and notes on its columns by its first rows."""
@@ -373,7 +360,7 @@ class Csv(SourceSpec):
         parts: dict[str, Examples] = {}
         for part, table in tables.items():
             targets, classes = labels(self, table, request.task, classes)
-            ids = [f"{part}/{number - 1}" for number in table.numbers.tolist()]
+            ids = RowIds(part, table.numbers - 1, is_whole=False)
             inputs, side_columns = (
                 TableColumns(columns.read(table), columns.kinds),
                 side_values(self, table, request.side_columns),
@@ -409,13 +396,11 @@ def _lacking(key: str, features: list[str], header: list[str]) -> Iterator[tuple
         )
 
 
-def _nearest(word: str, words: list[str], *, auto: bool) -> str:
-    from difflib import get_close_matches
-
+def _guess(word: str, words: list[str], *, auto: bool) -> str:
+    """Returns what is probably wrong with the name of a column, or with the separator of the file."""
     separator = next((mark for mark in _OTHER_SEPARATORS if len(words) == 1 and mark in words[0]), None)
     if separator is not None and auto:
-        return f"; each of its lines is a single quoted cell, {words[0][:60]!r}: remove the quotes around whole lines"
+        return f"each of its lines is a single quoted cell, {words[0][:60]!r}: remove the quotes around whole lines"
     if separator is not None:
-        return f"; its header is a single column; is the `separator` {separator!r}?"
-    near = get_close_matches(word, words, 1)
-    return f"; did you mean `{near[0]}`?" if near else f"; it has {', '.join(words[:20])}"
+        return f"its header is a single column; is the `separator` {separator!r}?"
+    return column_guess(word, words)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from dlcli.errors import DataError, Interrupted
 from dlcli.spec.data.sources.base import Examples, Opened, Request, SourceSpec, row_ids, with_dropped
-from dlcli.visible import listed
+from dlcli.spec.data.sources.named_columns import input_faults, lacking_columns, text_faults
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
+    from dlcli.runtime.column_kinds import ColumnKind
 
 _SHARE = 0.5
 """Share of the free memory that the content of a file may take."""
@@ -40,6 +41,11 @@ class FetchedSource(SourceSpec):
         """The columns with labels, as far as they are known without opening the set."""
         raise NotImplementedError
 
+    @property
+    def texts(self) -> list[str]:
+        """The columns of texts."""
+        return []
+
     def header(self) -> tuple[str, ...] | None:
         """Returns the columns of the set, among them the targets; None if they are unknown without a download."""
         raise NotImplementedError
@@ -52,32 +58,25 @@ class FetchedSource(SourceSpec):
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields columns that the set does not have, and a set without inputs."""
-        from dlcli.spec.messages import nearest
-
         header = self.header()
         if header is None:
             return
-        fields = {"features": self.features if isinstance(self.features, list) else [], "drop": self.drop}
+        fields = {"features": self.features if isinstance(self.features, list) else [], "drop": self.drop, "text": self.texts}
         if isinstance(target := getattr(self, "target", None), (str, list)):
             fields["target"] = [target] if isinstance(target, str) else target
-        for field, names in fields.items():
-            for name in (name for name in names if name not in header):
-                near = nearest(name, list(header))
-                guess = f"did you mean `{near}`?" if near else f"it has {listed(list(header)) or 'no columns'}"
-                yield field, f"the set has no column `{name}`; {guess}"
-        features = self.feature_names(header)
-        if both := [name for name in self.targets if name in features]:
-            yield "features", f"`{both[0]}` is the target; it cannot be an input"
-        if header and not features:
-            yield "features", "there is no input column"
+        yield from lacking_columns("the set", header, fields)
+        if header:
+            features = self.feature_names(header)
+            yield from input_faults(features, self.targets)
+            yield from text_faults(self.texts, header, features)
 
     def side_columns(self) -> tuple[str, ...] | None:
         """Returns the columns of the set; None if they are unknown without a download."""
         return self.header()
 
     def without_inputs(self, columns: tuple[str, ...]) -> Self:
-        """Returns the source that drops these columns, unless `features` lists them."""
-        return with_dropped(self, columns)
+        """Returns the source that drops these columns, unless `features` or `text` lists them."""
+        return with_dropped(self, columns, self.texts)
 
     def download(self, function: str, **arguments: Any) -> None:
         """Has scikit-learn's own function download the set into the data home; what it prints goes to stderr.
@@ -126,12 +125,12 @@ class FetchedSource(SourceSpec):
         from dlcli.spec.data.sources.table.facts import ColumnFact, summary
 
         names = self.feature_names(tuple(columns))
-        inputs = {name: _as_input(columns[name], name) for name in names}
-        kinds = kinds_of(inputs)
+        inputs = {name: _as_input(columns[name], name, is_text=name in self.texts) for name in names}
+        kinds = kinds_of(inputs, self.texts)
         targets, label_names = labels
         side_columns = {name: columns[name] for name in request.side_columns if name in columns}
         examples = Examples(TableColumns(inputs, kinds), targets, row_ids("train", len(targets)), side_columns)
-        facts = [_fact(name, inputs[name], kinds[name].name) for name in names]
+        facts = [_fact(name, inputs[name], kinds[name]) for name in names]
         why = "data.source.drop" if self.features == "all" else "not in data.source.features"
         facts += [ColumnFact(name, "dropped", why=why) for name in columns if name not in {*inputs, *self.targets}]
         facts += [ColumnFact(name, "target") for name in self.targets]
@@ -147,24 +146,26 @@ def most_bytes(copies: int = 1) -> int:
     return int(_SHARE * free_memory() / copies)
 
 
-def _as_input(values: Array, name: str) -> Array:
+def _as_input(values: Array, name: str, *, is_text: bool) -> Array:
     """Returns a column as a model takes it: float32 with NaN for gaps, or text objects with "" for gaps.
 
     The usual marks of missing values are gaps, as in a CSV file: the rows of a prediction come from one.
 
     Raises:
-        DataError: a number is infinite, or too large for float32.
+        DataError: a number is infinite, or too large for float32; or a column of texts has numbers.
     """
     import numpy as np
 
     if values.dtype == object:
         from dlcli.runtime.column_kinds import CellForm
-        from dlcli.spec.data.sources.column_kinds import CATEGORY
-        from dlcli.spec.data.sources.table.cells import MARKS, normalized
+        from dlcli.spec.data.sources.column_kinds import CATEGORY, TEXT
+        from dlcli.spec.data.sources.table.cells import filled_text
 
-        texts = {text: normalized(text) for text in set(values.tolist()) - {None}}
-        cells = [None if text is None or texts[text] in MARKS else texts[text] for text in values.tolist()]
-        return CATEGORY.read(np.array(cells, dtype=object), CellForm()).values
+        texts = {text: filled_text(text) for text in set(values.tolist())}
+        cells = np.array([texts[text] for text in values.tolist()], dtype=object)
+        return (TEXT if is_text else CATEGORY).read(cells, CellForm()).values
+    if is_text:
+        raise DataError(f"column `{name}` has numbers, not texts; take it out of `data.source.text`")
     with np.errstate(over="ignore"):
         numbers = values.astype("float32")
     if np.isinf(numbers).any():
@@ -173,16 +174,16 @@ def _as_input(values: Array, name: str) -> Array:
     return numbers
 
 
-def _fact(name: str, values: Array, kind: str) -> Any:
+def _fact(name: str, values: Array, kind: ColumnKind) -> Any:
     """Returns what a column became."""
     import numpy as np
 
     from dlcli.spec.data.sources.table.facts import ColumnFact
 
     if values.dtype != object:
-        return ColumnFact(name, kind, None, int(np.isnan(values).sum()))
-    gaps = int((values == "").sum())
-    return ColumnFact(name, kind, len(set(values.tolist())) - (gaps > 0), gaps)
+        return ColumnFact(name, kind.name, None, int(np.isnan(values).sum()))
+    gaps = int(kind.gaps(values).sum())
+    return ColumnFact(name, kind.name, len(set(values.tolist())) - (gaps > 0) if kind.has_categories else None, gaps)
 
 
 def _reason(error: Exception) -> str:

@@ -26,7 +26,8 @@ from dlcli.spec.data.sources.base import (
     row_ids,
     with_dropped,
 )
-from dlcli.spec.data.sources.parquet_files import NumberValues, TextValues, side_array
+from dlcli.spec.data.sources.named_columns import lacking_columns, text_faults
+from dlcli.spec.data.sources.parquet_files import NumberValues, TextCells, TextValues, side_array
 from dlcli.spec.data.sources.part_names import part_of
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import TASKS, Task, names_of
@@ -44,8 +45,9 @@ _SHARE = 0.25
 class Huggingface(SourceSpec):
     """A folder that Hugging Face's `datasets` wrote by `save_to_disk`; nothing is fetched.
 
-    The inputs are the images of an `Image` column, or else columns: numbers, and texts, truth values and class labels as
-    categories. Splits of the folder (`train`, `validation`, `test`) are parts. The package `datasets` is an extra.
+    The inputs are the images of an `Image` column, or else columns: numbers, and strings, truth values and class labels as
+    categories, except the strings that `text` lists. Splits of the folder (`train`, `validation`, `test`) are parts. The
+    package `datasets` is an extra.
     """
 
     kind: Literal["huggingface"]
@@ -57,6 +59,9 @@ class Huggingface(SourceSpec):
         default="all", description="Input columns; `all`: the column of images if there is one, else all except the target."
     )
     drop: list[str] = Field(default=[], description="Columns to exclude from `all`.")
+    text: list[str] = Field(
+        default=[], description="Columns of strings that are texts, which `model.kind: sequence` reads as tokens."
+    )
     max_categories: Count = Field(
         default=200, description="Largest number of values of a category column; columns with more are refused."
     )
@@ -74,8 +79,8 @@ class Huggingface(SourceSpec):
         tasks = names_of(reads_columns=False) if names else names_of(reads_columns=True) if self.targets[1:] else tuple(TASKS)
         has = {part: part in parts for part in ("validation", "test")}
         image = bool(self._image(types))
-        columns = bool(types) and not image
-        return Facts(None, outputs, names, tasks, has["validation"], has["test"], image=image, columns=columns)
+        columns, texts = bool(types) and not image, bool(self.text) and not image
+        return Facts(None, outputs, names, tasks, has["validation"], has["test"], image=image, columns=columns, texts=texts)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields a folder that `datasets` did not write, missing columns, and columns that cannot be inputs."""
@@ -88,14 +93,9 @@ class Huggingface(SourceSpec):
             yield from self._column_faults(types)
 
     def _column_faults(self, types: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        from dlcli.spec.messages import nearest
-
-        named = {"target": self.targets, "drop": self.drop, "features": self.features if self.features != "all" else []}
-        for field, names in named.items():
-            for name in (name for name in names if name not in types):
-                near = nearest(name, list(types))
-                guess = f"did you mean `{near}`?" if near else f"it has {listed(list(types))}"
-                yield field, f"the dataset has no column `{name}`; {guess}"
+        named = {"target": self.targets, "drop": self.drop, "text": self.text}
+        named |= {"features": self.features} if isinstance(self.features, list) else {}
+        yield from lacking_columns("the dataset", list(types), named)
         features = self._features(types)
         images = [name for name in features if _kind(types.get(name)) == "Image"]
         others = [name for name in features if name in types and _kind(types[name]) not in ("Image", "ClassLabel", "Value")]
@@ -105,6 +105,10 @@ class Huggingface(SourceSpec):
             yield "drop", f"column `{others[0]}` holds {_kind(types[others[0]])}, which is neither a number nor text"
         elif not features:
             yield "features", "there is no input column"
+        yield from text_faults(self.text, types, features[:0] if images else features)
+        for name in self.text:
+            if name in types and not _is_string(types[name]):
+                yield "text", f"column `{name}` does not hold strings"
 
     def _features(self, types: dict[str, Any]) -> list[str]:
         if isinstance(self.features, list):
@@ -139,8 +143,8 @@ class Huggingface(SourceSpec):
         return None if types is None else tuple(name for name in types if _kind(types[name]) in ("ClassLabel", "Value"))
 
     def without_inputs(self, columns: tuple[str, ...]) -> Huggingface:
-        """Returns the source that drops these columns, unless `features` lists them."""
-        return with_dropped(self, columns)
+        """Returns the source that drops these columns, unless `features` or `text` lists them."""
+        return with_dropped(self, columns, self.text)
 
     def open(self, request: Request) -> Opened:
         """Returns the examples of every part, read into memory.
@@ -202,13 +206,18 @@ class Huggingface(SourceSpec):
         if image := self._image(types):
             return array_inputs(_images(dataset, image, request.image, where))
         columns = {name: self._column(dataset, name, types[name], where) for name in self._features(types)}
-        return TableColumns(columns, kinds_of(columns))
+        return TableColumns(columns, kinds_of(columns, self.text))
 
     def _column(self, dataset: Any, name: str, feature: Any, where: str) -> Array:
         """Returns a column of numbers as float32, others as texts."""
         names = _class_names(feature)
-        is_text = bool(names) or str(feature.get("dtype", "")) in ("string", "large_string", "bool")
-        values = TextValues(len(dataset), self.max_categories) if is_text else NumberValues(len(dataset))
+        values: NumberValues | TextValues | TextCells
+        if name in self.text:
+            values = TextCells(len(dataset))
+        elif names or _is_string(feature) or feature.get("dtype") == "bool":
+            values = TextValues(len(dataset), self.max_categories)
+        else:
+            values = NumberValues(len(dataset))
         start = 0
         for batch in dataset.iter(batch_size=65_536):
             column = batch.column(name).combine_chunks()
@@ -239,6 +248,10 @@ def _part(split: str) -> str:
 def _kind(feature: Any) -> str:
     """Returns the type of a column: `Image`, `ClassLabel`, `Value`, or another."""
     return str(feature.get("_type", "nested values")) if isinstance(feature, dict) else "lists"
+
+
+def _is_string(feature: Any) -> bool:
+    return _kind(feature) == "Value" and feature.get("dtype") in ("string", "large_string")
 
 
 def _class_names(feature: Any) -> tuple[str, ...]:

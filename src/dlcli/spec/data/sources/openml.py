@@ -37,8 +37,9 @@ _COPIES = 4
 class Openml(FetchedSource):
     """A table of OpenML: read from scikit-learn's data home, downloaded once by `sklearn.datasets.fetch_openml`.
 
-    The types of the columns are those of OpenML: numeric columns are numbers, nominal and text columns are categories. Columns
-    that OpenML marks as row identifiers, or as to be ignored, are no inputs. Sets in sparse ARFF are refused.
+    The types of the columns are those of OpenML: numeric columns are numbers, nominal and text columns are categories, except
+    those that `text` lists. Columns that OpenML marks as row identifiers, or as to be ignored, are no inputs. Sets in sparse
+    ARFF are refused.
     """
 
     kind: Literal["openml"]
@@ -53,6 +54,7 @@ class Openml(FetchedSource):
     )
     features: Literal["all"] | list[str] = Field(default="all", description="Input columns; `all`: all except the target.")
     drop: list[str] = Field(default=[], description="Columns to exclude from `all`.")
+    text: list[str] = Field(default=[], description="Columns of texts, which `model.kind: sequence` reads as tokens.")
     max_categories: Count = Field(
         default=200, description="Largest number of values of a category column; columns with more are refused."
     )
@@ -68,6 +70,11 @@ class Openml(FetchedSource):
         if self.target is not None:
             return [self.target] if isinstance(self.target, str) else self.target
         return [column["name"] for column in self._columns() or [] if column.get("is_target") == "true"]
+
+    @property
+    def texts(self) -> list[str]:
+        """The columns of texts."""
+        return self.text
 
     def header(self) -> tuple[str, ...] | None:
         """Returns the columns of the cached set; None if it is not cached."""
@@ -88,7 +95,14 @@ class Openml(FetchedSource):
         """Returns the number of outputs, where the targets determine it."""
         targets = self.targets
         outputs = len(targets) or None if task.output.reads_columns else None
-        return Facts(None, outputs, (), names_of(reads_columns=True) if targets[1:] else tuple(TASKS), columns=True)
+        return Facts(
+            None,
+            outputs,
+            (),
+            names_of(reads_columns=True) if targets[1:] else tuple(TASKS),
+            columns=True,
+            texts=bool(self.text),
+        )
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields columns that the cached set does not have, and a set that names no target."""
@@ -232,7 +246,7 @@ class Openml(FetchedSource):
         import numpy as np
 
         parts: dict[str, list[Array]] = {name: [] for name in places}
-        values: dict[str, set[Any]] = {name: set() for name in inputs if types[name] == "object"}
+        values: dict[str, set[Any]] = {name: set() for name in inputs - {*self.text} if types[name] == "object"}
         count = 0
         while chunk := list(islice(rows, _AT_ONCE)):
             count += len(chunk)

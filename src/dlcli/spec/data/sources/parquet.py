@@ -9,8 +9,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PrivateAttr
 
 from dlcli.errors import DataError
+from dlcli.runtime.column_kinds import ColumnKind
 from dlcli.spec.base import Count
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes, label_notes, with_dropped
+from dlcli.spec.data.sources.column_kinds import CATEGORY, NUMBER, TEXT
+from dlcli.spec.data.sources.named_columns import input_faults, lacking_columns, listed_twice, text_faults
 from dlcli.spec.data.sources.parquet_columns import ColumnPlan
 from dlcli.spec.data.sources.parquet_files import NUMBERS, TEXTS, ParquetFiles, is_number, look_at_files, matching_files
 from dlcli.spec.data.sources.row_ids import RowIds
@@ -25,10 +28,10 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class Parquet(SourceSpec):
     """Large tables in Parquet: one file, a folder of files, or a pattern such as `rows-*.parquet`.
 
-    The types of the columns are those of the files: numbers are numbers, texts and truth values are categories. The files are
-    read once, one row group after another: into memory, or into a file in `runs/.pixels` from which batches are read
-    (`data.cache`). Validation and test rows are chosen by a hash of the row's number, so that they stay the same when rows
-    are appended.
+    The types of the columns are those of the files: numbers are numbers, texts and truth values are categories, except the
+    columns that `text` lists. The files are read once, one row group after another: into memory, or into a file in
+    `runs/.pixels` from which batches are read (`data.cache`). Validation and test rows are chosen by a hash of the row's
+    number, so that they stay the same when rows are appended.
     """
 
     stores_rows: ClassVar[bool] = True
@@ -44,6 +47,9 @@ class Parquet(SourceSpec):
     features: Literal["all"] | list[str] = Field(default="all", description="Input columns; `all`: all except the target.")
     drop: list[str] = Field(default=[], description="Columns to exclude from `all`.")
     categorical: list[str] = Field(default=[], description="Numeric columns that are categories, such as class numbers.")
+    text: list[str] = Field(
+        default=[], description="Columns of texts, which `model.kind: sequence` reads as tokens; they are kept in memory."
+    )
     max_categories: Count = Field(
         default=200, description="Largest number of values of a category column; columns with more are refused."
     )
@@ -78,7 +84,7 @@ class Parquet(SourceSpec):
         """Returns the number of outputs, where the targets determine it, and which splits there are."""
         outputs = len(self.targets) if task.output.reads_columns else None
         tasks = names_of(reads_columns=True) if len(self.targets) > 1 else tuple(TASKS)
-        return Facts(None, outputs, (), tasks, self.validation != 0, self.test != 0, columns=True)
+        return Facts(None, outputs, (), tasks, self.validation != 0, self.test != 0, columns=True, texts=bool(self.text))
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Yields missing files, columns that they lack, and columns of types that are no single values."""
@@ -102,19 +108,13 @@ class Parquet(SourceSpec):
                     yield key, f"{path}: no column {listed([f'`{name}`' for name in lacking])}"
 
     def _column_faults(self, files: ParquetFiles, features: list[str]) -> Iterator[tuple[str, str]]:
-        from dlcli.spec.messages import nearest
-
-        named = {"target": self.targets, "drop": self.drop, "categorical": self.categorical}
+        kinds = {"categorical": self.categorical, "text": self.text}
+        named = {"target": self.targets, "drop": self.drop, **kinds}
         named |= {"features": self.features} if isinstance(self.features, list) else {}
-        for field, names in named.items():
-            for name in (name for name in names if name not in files.types):
-                near = nearest(name, list(files.types))
-                guess = f"did you mean `{near}`?" if near else f"it has {listed(list(files.types))}"
-                yield field, f"the file has no column `{name}`; {guess}"
-        if not features:
-            yield "features", "there is no input column"
-        if both := [name for name in self.targets if name in features]:
-            yield "features", f"`{both[0]}` is the target; it cannot be an input"
+        yield from lacking_columns("the file", list(files.types), named)
+        yield from input_faults(features, self.targets)
+        yield from text_faults(self.text, files.types, features)
+        yield from listed_twice(kinds)
         for name in features:
             kind = files.types.get(name, "string")
             if not kind.startswith((*NUMBERS, *TEXTS)):
@@ -157,11 +157,14 @@ class Parquet(SourceSpec):
             files: the files.
             path: their path, for messages.
         """
-        is_text = {name: self._is_text(files, name) for name in self.feature_names(files)}
-        return ColumnPlan(path, files, is_text, self.max_categories)
+        kinds = {name: self.kind_of(files, name) for name in self.feature_names(files)}
+        return ColumnPlan(path, files, kinds, self.max_categories)
 
-    def _is_text(self, files: ParquetFiles, name: str) -> bool:
-        return name in self.categorical or not is_number(files.types[name])
+    def kind_of(self, files: ParquetFiles, name: str) -> ColumnKind:
+        """Returns the kind of a column."""
+        if name in self.text:
+            return TEXT
+        return NUMBER if is_number(files.types[name]) and name not in self.categorical else CATEGORY
 
     def side_columns(self) -> tuple[str, ...] | None:
         """Returns the columns of the training files; None if they cannot be read, which `faults` reports."""
@@ -171,8 +174,8 @@ class Parquet(SourceSpec):
             return None
 
     def without_inputs(self, columns: tuple[str, ...]) -> Parquet:
-        """Returns the source that drops these columns, unless `features` or `categorical` lists them."""
-        return with_dropped(self, columns, self.categorical)
+        """Returns the source that drops these columns, unless `features`, `categorical` or `text` lists them."""
+        return with_dropped(self, columns, [*self.categorical, *self.text])
 
     def open(self, request: Request) -> Opened:
         """Returns the rows of every part as columns in the dtypes of their kinds.

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlcli.errors import DataError
-from dlcli.spec.data.sources.parquet_files import NumberValues, ParquetFiles, TextValues, batches, gaps_of, rows_at_once
+from dlcli.runtime.column_kinds import ColumnKind
+from dlcli.spec.data.sources.parquet_files import (
+    NumberValues,
+    ParquetFiles,
+    TextCells,
+    TextValues,
+    batches,
+    gaps_of,
+    rows_at_once,
+)
 from dlcli.spec.data.sources.row_storage import LargeTable, RowStorage
 
 if TYPE_CHECKING:
@@ -29,31 +38,31 @@ class ColumnPlan:
     Attributes:
         path: the path of the spec, for messages.
         files: the files.
-        is_text: whether each column is one of categories, by its name.
+        kinds: the kind of each column, by its name.
         most_categories: the most values of a category column.
     """
 
     path: str
     files: ParquetFiles
-    is_text: dict[str, bool]
+    kinds: dict[str, ColumnKind]
     most_categories: int
 
     @property
     def size(self) -> int:
         """The bytes of the columns in memory."""
-        return self.files.rows * sum(_TEXT_BYTES if is_text else _NUMBER_BYTES for is_text in self.is_text.values())
+        return self.files.rows * sum(_NUMBER_BYTES if kind.is_numeric else _TEXT_BYTES for kind in self.kinds.values())
 
     def table(self) -> LargeTable:
         """Returns what decides where the rows are kept."""
         from dlcli.runtime.row_file import ROW_FORM
         from dlcli.runtime.stored_files import content_key
 
-        encoded = self.files.rows * len(self.is_text) * (_SOURCE_BYTES + _ENCODED_BYTES)
-        settings = ["rows", ROW_FORM, self.files.types, list(self.is_text.items()), self.most_categories]
-        paths = self.files.paths
-        return LargeTable(
-            self.path, self.files.rows, len(self.is_text), self.size, self.size + encoded, lambda: content_key(paths, settings)
-        )
+        encoded = self.files.rows * len(self.kinds) * (_SOURCE_BYTES + _ENCODED_BYTES)
+        has_texts = [(name, not kind.is_numeric) for name, kind in self.kinds.items()]
+        settings = ["rows", ROW_FORM, self.files.types, has_texts, self.most_categories]
+        paths, texts = self.files.paths, any(kind.is_text for kind in self.kinds.values())
+        rows, size = self.files.rows, self.size
+        return LargeTable(self.path, rows, len(self.kinds), size, size + encoded, lambda: content_key(paths, settings), texts)
 
     def read(self, storage: RowStorage | None) -> InputColumns:
         """Returns the columns, read into a file of rows, or into memory without a storage.
@@ -63,12 +72,16 @@ class ColumnPlan:
         """
         return ColumnsInMemory(self) if storage is None else ColumnsOnDisk(self, storage)
 
-    def values(self, rows: int) -> dict[str, NumberValues | TextValues]:
+    def values(self, rows: int) -> dict[str, NumberValues | TextValues | TextCells]:
         """Returns what the columns of `rows` rows are read into."""
-        most = self.most_categories
-        return {name: TextValues(rows, most) if is_text else NumberValues(rows) for name, is_text in self.is_text.items()}
+        return {name: self._values(kind, rows) for name, kind in self.kinds.items()}
 
-    def filled(self, values: dict[str, NumberValues | TextValues], *, in_blocks: bool) -> Iterator[int]:
+    def _values(self, kind: ColumnKind, rows: int) -> NumberValues | TextValues | TextCells:
+        if kind.is_text:
+            return TextCells(rows)
+        return NumberValues(rows) if kind.is_numeric else TextValues(rows, self.most_categories)
+
+    def filled(self, values: Mapping[str, NumberValues | TextValues | TextCells], *, in_blocks: bool) -> Iterator[int]:
         """Reads the files, and yields the number of rows after each block of them.
 
         Args:
@@ -104,33 +117,32 @@ class InputColumns(ABC):
 
     @abstractmethod
     def fact(self, name: str) -> tuple[int | None, int]:
-        """Returns the number of categories of a column, None for one of numbers, and the number of its gaps."""
+        """Returns the number of categories of a column, None if it has none, and the number of its gaps."""
 
 
 class ColumnsInMemory(InputColumns):
     """Input columns that are read into memory."""
 
     def __init__(self, plan: ColumnPlan) -> None:
-        self._values = plan.values(plan.files.rows)
+        self._values, self._kinds = plan.values(plan.files.rows), plan.kinds
         for _ in plan.filled(self._values, in_blocks=False):
             pass
 
     def inputs(self, rows: Array) -> Any:
         """Returns the columns of some rows."""
         from dlcli.runtime.inputs import TableColumns
-        from dlcli.spec.data.sources.column_kinds import kinds_of
 
         columns = {
-            name: column.values[rows] if isinstance(column, NumberValues) else column.objects()[rows]
+            name: column.objects()[rows] if isinstance(column, TextValues) else column.values[rows]
             for name, column in self._values.items()
         }
-        return TableColumns(columns, kinds_of(columns))
+        return TableColumns(columns, self._kinds)
 
     def fact(self, name: str) -> tuple[int | None, int]:
         """Returns the number of categories and of gaps."""
         column = self._values[name]
         gaps = gaps_of(column, slice(None))
-        return (None if isinstance(column, NumberValues) else len(column.texts) - (gaps > 0)), gaps
+        return (len(column.texts) - (gaps > 0) if isinstance(column, TextValues) else None), gaps
 
 
 class ColumnsOnDisk(InputColumns):
@@ -144,7 +156,7 @@ class ColumnsOnDisk(InputColumns):
     def _write(self, file: BufferedWriter) -> None:
         from dlcli.runtime.row_file import FileColumn, RowFileWriter
 
-        values = self._plan.values(rows_at_once(len(self._plan.is_text)))
+        values = self._plan.values(rows_at_once(len(self._plan.kinds)))
         gaps = dict.fromkeys(values, 0)
         writer = RowFileWriter(file, self._plan.files.rows, len(values))
         for rows in self._plan.filled(values, in_blocks=True):
@@ -161,10 +173,8 @@ class ColumnsOnDisk(InputColumns):
     def inputs(self, rows: Array) -> Any:
         """Returns the rows on the disk."""
         from dlcli.runtime.stored_columns import StoredColumns
-        from dlcli.spec.data.sources.column_kinds import kind_of_dtype
 
-        kinds = {name: kind_of_dtype("float32" if column.texts is None else "string") for name, column in self._column.items()}
-        return StoredColumns(self._file, rows, kinds)
+        return StoredColumns(self._file, rows, self._plan.kinds)
 
     def fact(self, name: str) -> tuple[int | None, int]:
         """Returns the number of categories and of gaps."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dlcli.errors import DataError
 from dlcli.runtime.column_kinds import CellForm
 from dlcli.spec.data.sources.column_kinds import CATEGORY
-from dlcli.spec.data.sources.table.cells import MARKS, normalized
+from dlcli.spec.data.sources.table.cells import filled_text
 
 if TYPE_CHECKING:
     from dlcli.arrays import Array
@@ -213,11 +213,26 @@ class TextValues:
         return np.array(self.texts, dtype=object)[self.values]
 
 
-def gaps_of(column: NumberValues | TextValues, places: slice) -> int:
+class TextCells:
+    """A column of texts that are read as tokens, filled batch by batch: object `(rows,)`, "" for gaps."""
+
+    def __init__(self, rows: int) -> None:
+        import numpy as np
+
+        self.values: Array = np.empty(rows, dtype=object)
+
+    def fill(self, start: int, column: Any) -> None:
+        """Fills the texts from position `start` on by an Arrow array."""
+        self.values[start : start + len(column)] = [_text(value) or "" for value in column.to_pylist()]
+
+
+def gaps_of(column: NumberValues | TextValues | TextCells, places: slice) -> int:
     """Returns the number of gaps of a column at some places."""
     import numpy as np
 
     values = column.values[places]
+    if isinstance(column, TextCells):
+        return int((values == "").sum())
     if isinstance(column, NumberValues):
         return int(np.isnan(values).sum())
     return int((values == column.texts.index("")).sum()) if "" in column.texts else 0
@@ -227,8 +242,7 @@ def _text(value: Any) -> str | None:
     """Returns a value as the text that it is in a CSV file; None for a gap."""
     from dlcli.spec.data.sources.table.typed import cell_text
 
-    text = normalized(cell_text(str(value) if isinstance(value, bool) else value))
-    return None if text in MARKS or value is None else text
+    return filled_text(cell_text(str(value) if isinstance(value, bool) else value))
 
 
 def _category(value: Any) -> str:

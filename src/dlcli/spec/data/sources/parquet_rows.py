@@ -124,8 +124,8 @@ class ParquetRows:
             if name in self._source.targets:
                 facts.append(ColumnFact(name, "target"))
             elif name in features:
-                categories, gaps = self.columns.fact(name)
-                facts.append(ColumnFact(name, "number" if categories is None else "category", categories, gaps))
+                kind = self._source.kind_of(self.files, name)
+                facts.append(ColumnFact(name, kind.name, *self.columns.fact(name)))
             else:
                 why = "data.source.drop" if self._source.features == "all" else "not in data.source.features"
                 facts.append(ColumnFact(name, "dropped", why=why))

@@ -24,6 +24,7 @@ class LargeTable:
         training_bytes: the bytes that a training on the columns in memory keeps: the columns, the copy of each split, and the
             encoded rows.
         key: the content of a file of the rows, as of `content_key`.
+        has_texts: whether it has columns of texts: its rows are always read into memory.
     """
 
     where: str
@@ -32,6 +33,7 @@ class LargeTable:
     size: int
     training_bytes: int
     key: Callable[[], str]
+    has_texts: bool = False
 
     @property
     def file_bytes(self) -> int:

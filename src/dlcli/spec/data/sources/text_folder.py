@@ -100,9 +100,12 @@ class TextFolder(SourceSpec):
             DataError: a folder cannot be read.
         """
         level, layout = listing(self.path), TextLayout()
-        parts = _parts_of(level.folders)
-        for part, path in parts.items():
-            layout.files[part] = self._classes_in(path, layout)
+        parts = _folders_of_parts(level.folders)
+        if faults := list(_faults_of_parts(self.path, level.folders, parts)):
+            layout.faults += faults
+            return layout
+        for part, paths in parts.items():
+            layout.files[part] = self._classes_in(paths[0], layout)
         if parts:
             layout.ignored.others += level.files
         else:
@@ -248,15 +251,40 @@ def read_text(path: str, encodings: Sequence[str] = ("utf-8",)) -> tuple[str, st
     raise AssertionError("the first encoding cannot decode the file")
 
 
-def _parts_of(folders: Mapping[str, str]) -> dict[str, str]:
-    """Returns the folder of each part, if the names of all folders are those of different parts; `eval` is the test part."""
-    parts: dict[str, str] = {}
+def _folders_of_parts(folders: Mapping[str, str]) -> dict[str, list[str]]:
+    """Returns the folders of each part by their names; `eval` is the test part, or that of validation beside a `test`.
+
+    A single folder with such a name that has no folders in it is a class among others: a `train` may be a vehicle.
+    """
+    parts: dict[str, list[str]] = {}
     for name, path in folders.items():
-        part = part_of(name)
-        if part is None:
-            return {}
-        parts.setdefault("test" if part[0] == "evaluation" else part[0], path)
-    return parts if len(parts) == len(folders) else {}
+        if named := part_of(name):
+            parts.setdefault(named[0], []).append(path)
+    evaluation = parts.pop("evaluation", [])
+    if evaluation:
+        free = next((part for part in ("test", "validation") if part not in parts), "test")
+        parts[free] = [*parts.get(free, []), *evaluation]
+    paths = [path for of_part in parts.values() for path in of_part]
+    is_class = len(parts) == 1 and len(paths) < len(folders) and not any(listing(path).folders for path in paths)
+    return {} if is_class else parts
+
+
+def _faults_of_parts(folder: str, folders: Mapping[str, str], parts: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
+    """Yields folders beside those of splits, and two folders for one split."""
+    names = {path: name for name, path in folders.items()}
+    of_parts = [names[path] for paths in parts.values() for path in paths]
+    others = sorted(folders.keys() - {*of_parts})
+    if of_parts and others:
+        yield (
+            "path",
+            f"{folder}: {listed(sorted(of_parts))} {'is' if len(of_parts) == 1 else 'are'} named like a split,"
+            f" {listed(others)} {'is' if len(others) == 1 else 'are'} not: move the folders that are no splits out of it,"
+            " or rename those of classes",
+        )
+    for part, paths in parts.items():
+        if len(paths) > 1:
+            several = listed([names[path] for path in paths])
+            yield "path", f"{folder} has {len(paths)} folders for the {part} split: {several}; move or rename all but one"
 
 
 def _faults_of(folder: str, layout: TextLayout) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from dlcli.errors import DataError, Interrupted
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, composed, labels_of, row_ids
+from dlcli.spec.data.sources.named_columns import column_guess, lacking_columns
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import Task, names_of
 
@@ -25,12 +26,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Description:
-    """The facts from a set's files, or `_KNOWN`, without TFDS; `shape` is None where images come in many sizes."""
+    """The facts from a set's files, or `_KNOWN`, without TFDS; `shape` is None where images come in many sizes.
+
+    `inputs` are the names of the inputs, as far as they are known; `is_text` says that there is one, a text.
+    """
 
     shape: tuple[int, ...] | None
     classes: tuple[str, ...]
     splits: tuple[str, ...]
     image: bool
+    inputs: tuple[str, ...] = ()
+    is_text: bool = False
 
 
 _DIGITS = tuple("0123456789")
@@ -43,6 +49,7 @@ _KNOWN = {
     "cifar10": Description((32, 32, 3), _THINGS, ("train", "test"), image=True),
     "tf_flowers": Description(None, _FLOWERS, ("train",), image=True),
     "cats_vs_dogs": Description(None, ("cat", "dog"), ("train",), image=True),
+    "imdb_reviews": Description(None, ("neg", "pos"), ("train", "test", "unsupervised"), False, ("text",), is_text=True),
 }
 """The sets that courses start with, so that a spec can be checked before they are prepared."""
 
@@ -77,15 +84,30 @@ class Tfds(SourceSpec):
         default="auto", description="TFDS split expression for testing; `auto`: `test` if the dataset has it."
     )
 
+    text: list[str] = Field(
+        default=[],
+        description="Columns of texts, which `model.kind: sequence` reads as tokens, of a set whose inputs have names; a single"
+        " input of texts is one without being listed.",
+    )
+
     def facts(self, task: Task) -> Facts:
         """Returns shape and classes, from the prepared set's own description or for well-known sets."""
         description = self._description() or Description(None, (), (), image=False)
         is_known = self.test != "auto" or bool(description.splits)
         has_test = ("test" in description.splits if self.test == "auto" else self.test is not None) if is_known else None
         tasks = names_of(reads_columns=False) if description.classes else ()
-        outputs = len(description.classes) or None
+        outputs, texts = len(description.classes) or None, description.is_text or bool(self.text)
+        has_validation = self.validation is not None
         return Facts(
-            description.shape, outputs, description.classes, tasks, self.validation is not None, has_test, description.image
+            description.shape,
+            outputs,
+            description.classes,
+            tasks,
+            has_validation,
+            has_test,
+            description.image,
+            columns=texts,
+            texts=texts,
         )
 
     def faults(self) -> Iterator[tuple[str, str]]:
@@ -95,10 +117,14 @@ class Tfds(SourceSpec):
         if faults:
             return
         description = self._description()
-        for field in ("train", "validation", "test") if description else ():
+        if description is None:
+            return
+        for field in ("train", "validation", "test"):
             for name in re.findall(r"(?:^|\+)\s*([A-Za-z_]\w*)", getattr(self, field) or ""):
-                if name not in (*description.splits, "all") and (field, name) != ("test", "auto"):  # type: ignore[union-attr]
-                    yield field, f"the set has no split `{name}`; it has {', '.join(description.splits)}"  # type: ignore[union-attr]
+                if name not in (*description.splits, "all") and (field, name) != ("test", "auto"):
+                    yield field, f"the set has no split `{name}`; it has {', '.join(description.splits)}"
+        if description.inputs:
+            yield from lacking_columns("the set", description.inputs, {"text": self.text})
 
     def side_columns(self) -> tuple[str, ...] | None:
         """Returns the features of the prepared set; None if it is not prepared, or its description cannot be read."""
@@ -151,7 +177,7 @@ class Tfds(SourceSpec):
         """Returns the set's examples, read into memory.
 
         Raises:
-            DataError: the set is not there and cannot be downloaded, has no supervised keys, or holds text.
+            DataError: the set is not there and cannot be downloaded, or has no supervised keys.
         """
         from dlcli.runtime.images import range_note
 
@@ -244,7 +270,7 @@ class Tfds(SourceSpec):
     def _read(self, builder: Any, expression: str, request: Request) -> tuple[Inputs, Array]:
         """Returns the inputs and labels of one split expression, in the order of the files."""
         from dlcli.runtime.inputs import TableColumns, array_inputs
-        from dlcli.spec.data.sources.column_kinds import kinds_of
+        from dlcli.spec.data.sources.column_kinds import TEXT, kinds_of
         from dlcli.upstream.tfds import read_split
 
         where = f"TFDS split {expression!r} of {self._set}"
@@ -255,9 +281,16 @@ class Tfds(SourceSpec):
             inputs, labels = read_split(builder, expression, convert)
         except ValueError as error:
             raise DataError(f"{where}: {_first_line(error)}") from None
+        if not isinstance(key, dict) and _is_text(features[key]):
+            return TableColumns({key: _texts(inputs, features[key], key, where)}, {key: TEXT}), labels
         if isinstance(key, dict):
-            cells = {name: _cells(inputs[name], features[source], name, where) for name, source in key.items()}
-            return TableColumns(cells, kinds_of(cells)), labels
+            cells = {
+                name: (_texts if name in self.text else _cells)(inputs[name], features[source], name, where)
+                for name, source in key.items()
+            }
+            if lacking := [name for name in self.text if name not in cells]:
+                raise DataError(f"data.source.text: {where} has no column `{lacking[0]}`; {column_guess(lacking[0], [*cells])}")
+            return TableColumns(cells, kinds_of(cells, self.text)), labels
         return array_inputs(_as_array(inputs, where)), labels
 
     def _targets(
@@ -300,11 +333,14 @@ def _described(folder: Path) -> Description | None:
         features = json.loads((folder / "features.json").read_text(encoding="utf-8"))["featuresDict"]["features"]
         info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
         splits = tuple(split["name"] for split in info.get("splits", []))
-        keys = [item.get("featureKey", "") for item in info["supervisedKeys"]["tuple"]["items"]]
+        items = info["supervisedKeys"]["tuple"]["items"]
+        keys = [item.get("featureKey", "") for item in items]
+        inputs = tuple(items[0]["dict"]["dict"]) if "dict" in items[0] else (keys[0],)
         image, label = features.get(keys[0], {}).get("image"), features.get(keys[1], {}).get("classLabel")
         sides = [int(side) for side in image["shape"].get("dimensions", [])] if image else []
         shape = tuple(sides) if len(sides) == 3 and all(side > 0 for side in sides) else None
-        return Description(shape, _class_names(folder / f"{keys[1]}.labels.txt", label), splits, image is not None)
+        classes = _class_names(folder / f"{keys[1]}.labels.txt", label)
+        return Description(shape, classes, splits, image is not None, inputs, "text" in features.get(keys[0], {}))
     except (KeyError, IndexError, ValueError, TypeError, AttributeError, OSError):
         return None
 
@@ -334,6 +370,10 @@ def _is_image(feature: Any) -> bool:
     return len(feature.shape) == 3 and feature.np_dtype in ("uint8", "uint16") and hasattr(feature, "decode_example")
 
 
+def _is_text(feature: Any) -> bool:
+    return type(feature).__name__ == "Text"
+
+
 def _is_deep_image(feature: Any) -> bool:
     return _is_image(feature) and feature.np_dtype == "uint16"
 
@@ -342,7 +382,7 @@ def _as_array(examples: Any, where: str) -> Array:
     """Returns inputs as float32, or uint8 where they are images.
 
     Raises:
-        DataError: they are text, or differ in shape.
+        DataError: they are lists of texts, or differ in shape.
     """
     import numpy as np
 
@@ -350,7 +390,7 @@ def _as_array(examples: Any, where: str) -> Array:
         raise DataError(f"{where}: its inputs differ in shape; dlcli needs one shape for all")
     inputs: Array = np.asarray(examples)
     if inputs.dtype.kind not in "fiub":
-        raise DataError(f"{where}: its inputs are text; dlcli trains on images and tables")
+        raise DataError(f"{where}: its inputs are neither numbers nor single texts")
     if inputs.dtype == "uint8" and inputs.ndim == 4:
         return inputs
     numbers: Array = inputs.astype("float32")
@@ -371,6 +411,24 @@ def _cells(values: Any, feature: Any, name: str, where: str) -> Array:
         return column.astype("float32")
     texts = [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in column.tolist()]
     return np.array(texts, dtype=object)
+
+
+def _texts(values: Any, feature: Any, name: str, where: str) -> Array:
+    """Returns a column of texts, "" for gaps.
+
+    Raises:
+        DataError: it has numbers.
+    """
+    import numpy as np
+
+    from dlcli.runtime.column_kinds import CellForm
+    from dlcli.spec.data.sources.column_kinds import TEXT
+    from dlcli.spec.data.sources.table.cells import filled_text
+
+    column = _cells(values, feature, name, where)
+    if column.dtype != object:
+        raise DataError(f"{where}: column `{name}` has numbers, not texts; take it out of `data.source.text`")
+    return TEXT.read(np.array([filled_text(text) for text in column.tolist()], dtype=object), CellForm()).values
 
 
 def _side_cells(values: Any, feature: Any, name: str, where: str) -> Array:

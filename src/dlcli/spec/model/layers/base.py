@@ -33,6 +33,10 @@ class LayerSpec(KerasSpec):
         """Returns the kind of the layer that cannot take padded sequences; empty if it can."""
         return "" if self.takes_padding else str(getattr(self, "kind"))  # noqa: B009  (every kind has it, the base has not)
 
+    def needs_one_length(self) -> bool:
+        """Whether its weights, or those after it, depend on the number of steps, so that it cannot take shorter batches."""
+        return False
+
     def apply_masked(self, tensor: Any, mask: Any) -> tuple[Any, Any]:
         """Returns the layer's output for padded sequences, and the mask of the output; None for an output without steps.
 

@@ -99,6 +99,10 @@ class Residual(LayerSpec):
         """Returns the kind of the first skipped layer that cannot take padded sequences."""
         return first_fault_of_padding(self.layers)
 
+    def needs_one_length(self) -> bool:
+        """Whether a skipped layer does."""
+        return any(layer.needs_one_length() for layer in self.layers)
+
     def apply_masked(self, tensor: Any, mask: Any) -> tuple[Any, Any]:
         """Returns the activated sum for padded sequences, and the mask after the skipped layers."""
         import keras
@@ -160,6 +164,10 @@ class Branches(LayerSpec):
     def fault_of_padding(self) -> str:
         """Returns the kind of the first layer that cannot take padded sequences."""
         return first_fault_of_padding([layer for layers in self.branches for layer in layers])
+
+    def needs_one_length(self) -> bool:
+        """Whether a layer of a branch does."""
+        return any(layer.needs_one_length() for layers in self.branches for layer in layers)
 
     def apply_masked(self, tensor: Any, mask: Any) -> tuple[Any, Any]:
         """Returns the joined outputs for padded sequences; a step is valid if it is in all branches."""

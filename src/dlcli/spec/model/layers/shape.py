@@ -17,6 +17,10 @@ class Flatten(LayerSpec):
     takes_padding: ClassVar[bool] = True
     kind: Literal["flatten"]
 
+    def needs_one_length(self) -> bool:
+        """True: the number of its outputs is that of the steps."""
+        return True
+
     def apply_masked(self, tensor: Any, mask: Any) -> tuple[Any, Any]:
         """Returns all values in one axis, 0 for those of the padding."""
         return self.apply(zeroed(tensor, mask)), None

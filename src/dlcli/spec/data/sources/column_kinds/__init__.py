@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from dlcli.runtime.column_kinds import ColumnKind, Dtype
@@ -25,9 +25,13 @@ def kind_of_dtype(dtype: Dtype) -> ColumnKind:
     return NUMBER if dtype == NUMBER.dtype else CATEGORY
 
 
-def kinds_of(columns: Mapping[str, Array]) -> dict[str, ColumnKind]:
-    """Returns the kind of columns that are typed by their source: text objects are categories, numbers are numbers."""
-    return {name: kind_of_dtype("string" if values.dtype == object else "float32") for name, values in columns.items()}
+def kinds_of(columns: Mapping[str, Array], texts: Collection[str] = ()) -> dict[str, ColumnKind]:
+    """Returns the kind of columns that are typed by their source: text objects are categories, numbers are numbers.
+
+    `texts` are the names of columns of texts.
+    """
+    kinds = {name: kind_of_dtype("string" if values.dtype == object else "float32") for name, values in columns.items()}
+    return kinds | {name: TEXT for name in columns if name in texts}
 
 
 def unusual_kinds(kinds: Mapping[str, ColumnKind]) -> dict[str, str]:

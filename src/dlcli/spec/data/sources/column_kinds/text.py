@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class TextColumn(ColumnKind):
     """Texts, with "" for gaps, which are texts without tokens.
 
-    Each column is encoded as the numbers of its tokens `(batch, max_length)`: 0 for padding, 1 for a token outside the
+    Columns are encoded as the numbers of their tokens: 0 for padding, 1 for a token outside the
     vocabulary of the training split. A column is of this kind only if the spec says so.
     """
 
@@ -46,7 +46,10 @@ class TextColumn(ColumnKind):
         return str(values[0])
 
     def encode(self, tensors: list[Any], columns: list[Array], encoding: Encoding) -> list[Any]:
-        """Returns the numbers of the tokens of each column, float32 `(batch, max_length)`."""
+        """Returns the numbers of the tokens of all columns, float32 `(batch, max_length * columns)`.
+
+        They are in the order of the steps, so that a prefix of a row has the beginnings of all texts.
+        """
         from dlcli.runtime.tokens import tokenizer
         from dlcli.upstream.keras import import_keras
 
@@ -54,4 +57,7 @@ class TextColumn(ColumnKind):
         ops = import_keras().ops
         vocabularies = encoding.text.vocabularies
         tokens = [tokenizer(vocabularies[tensor.name], encoding.text)(tensor) for tensor in tensors]
-        return [ops.cast(numbers, "float32") for numbers in tokens]
+        together = tokens[0]
+        if len(tokens) > 1:
+            together = ops.reshape(ops.stack(tokens, axis=2), (-1, len(tokens) * encoding.text.max_length))
+        return [ops.cast(together, "float32")]

@@ -47,6 +47,12 @@ def normalized(cell: str) -> str:
     return cell if cell.isascii() else unicodedata.normalize("NFC", cell)
 
 
+def filled_text(cell: str | None) -> str | None:
+    """Returns a text as the cell of a CSV file, `normalized`; None for a gap, also for the usual marks of missing values."""
+    text = None if cell is None else normalized(cell)
+    return None if text in MARKS else text
+
+
 def canonical(cell: str) -> str:
     """Returns a category as it is compared: a whole number without decimals, so that 3.0 is 3."""
     return cell.partition(".")[0] if _WHOLE_FLOAT.fullmatch(cell) else cell
