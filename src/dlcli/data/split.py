@@ -237,9 +237,14 @@ def recorded_splits(opened: Opened, split: dict[str, str], experiment: Experimen
     """
     by_split: dict[str, Examples] = {}
     unmatched = dict(split)
-    for examples in opened.parts.values():
+    for part, examples in opened.parts.items():
         names = names_in(examples.ids, split)
         split_names = [unmatched.pop(example_id, "") for example_id in names]
+        if experiment.data.source.splits_itself and not {*split_names} <= {"", part}:
+            raise DataError(
+                "the recorded split takes windows from other times than those of the source's splits, so that windows of two"
+                " splits would overlap; use the same `validation`, `test` and `end`"
+            )
         if len(names) < len(examples):  # one name stands for all
             by_split[split_names[0]] = examples
             continue

@@ -74,7 +74,7 @@ class Forecasts(Values):
 
     def by_step(self, values: Array) -> Array:
         """Returns points `(n, horizon, targets)`."""
-        return self.points(values).reshape(len(values), self.horizon, len(self.series))
+        return self.points(values).reshape(len(values), -1, len(self.series))
 
     def band(self, scores: Array) -> tuple[Array, Array] | None:
         """Returns the lowest and the highest quantile of each point `(n, points)`; None without quantiles on both sides."""
