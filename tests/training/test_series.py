@@ -235,7 +235,7 @@ def test_forecasts_and_series_need_each_other(table: Path, fields: dict[str, Any
 
 
 def test_the_importance_of_each_channel_is_explained(run: RunFolder) -> None:
-    (explanation,) = make(run, [], method="", class_name="", offline=True, skip=lambda *_: None)
+    (explanation,) = make(run, [], method="permutation", class_name="", offline=True, skip=lambda *_: None)
     text = (run.path / "explanations" / explanation.file).with_suffix(".csv").read_text(encoding="utf-8")
     names = [line.partition(",")[0] for line in text.splitlines()[1:]]
     assert names == ["y", "noise"]
