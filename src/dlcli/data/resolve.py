@@ -198,7 +198,8 @@ def fitting_text(experiment: Experiment, splits: Splits) -> TextSettings:
         except ShapeError as error:
             fault = error
             continue
-        return text.model_copy(update={"max_length": length, "batches": _batches_of(text, model.batch_lengths(length))})
+        batches = _batches_of(text, model.batch_lengths(length)) if model.is_trained else text.batches
+        return text.model_copy(update={"max_length": length, "batches": batches})
     place = ".".join(map(str, ("model", *fault.place)))
     raise RunFailed(f"{place}: {fault} (a text has {longest} tokens; `data.text.max_length` sets it)")
 
