@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -166,15 +165,16 @@ def _refuse_misfit(experiment: Experiment, splits: Splits) -> None:
         raise RunFailed(f"{place}: {error} (the data's examples have shape {splits.shape}{remedy})") from None
 
 
-def _batches_of(text: TextSettings, lengths: Sequence[int]) -> TextBatches:
-    """Returns which texts are trained on together, where batches may be padded to these lengths.
+def _batches_of(text: TextSettings, model: ModelSpec, max_length: int) -> TextBatches:
+    """Returns which texts are trained on together.
 
     Raises:
         RunFailed: they cannot have different lengths, and shall.
     """
-    if text.batches == "by_length" and len(lengths) == 1:
+    lengths = model.batch_lengths(max_length)
+    if text.batches == "by_length" and len(lengths) == 1 and model.is_trained:
         raise RunFailed(
-            f"data.text.batches: by_length: the layers take texts of {lengths[0]} tokens alone, as after `flatten` or for a"
+            f"data.text.batches: by_length: the layers take texts of {max_length} tokens alone, as after `flatten` or for a"
             " window; use `shuffled`"
         )
     return ("by_length" if len(lengths) > 1 else "shuffled") if text.batches == "auto" else text.batches
@@ -198,8 +198,7 @@ def fitting_text(experiment: Experiment, splits: Splits) -> TextSettings:
         except ShapeError as error:
             fault = error
             continue
-        batches = _batches_of(text, model.batch_lengths(length)) if model.is_trained else text.batches
-        return text.model_copy(update={"max_length": length, "batches": batches})
+        return text.model_copy(update={"max_length": length, "batches": _batches_of(text, model, length)})
     place = ".".join(map(str, ("model", *fault.place)))
     raise RunFailed(f"{place}: {fault} (a text has {longest} tokens; `data.text.max_length` sets it)")
 
