@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 
@@ -16,10 +17,12 @@ class SavedLayers:
     """The layer classes of one package that the saved models of a backbone may contain.
 
     Attributes:
-        names: Keras's registered names of the classes, such as `keras_hub>ViTBackbone`.
+        names: Keras's registered names of the classes, such as `keras_hub>ViTBackbone`, or patterns such as
+            `keras_hub>*Backbone`.
         module: the module that registers them when it is imported, such as `keras_hub`.
         noun: what they are in a message, such as `a KerasHub backbone`.
         refusal: returns why a layer with this configuration must not be loaded; empty if it may be.
+        requirements: the packages that load the layers without dlcli, as pip installs them; empty where only dlcli does.
 
     Example:
         >>> SavedLayers(("keras_hub>ViTBackbone",), "keras_hub", "a KerasHub backbone").package
@@ -30,6 +33,7 @@ class SavedLayers:
     module: str
     noun: str
     refusal: Callable[[Mapping[str, Any]], str] = _no_refusal
+    requirements: tuple[str, ...] = ()
 
     @property
     def package(self) -> str:
@@ -47,4 +51,6 @@ def declare(layers: SavedLayers) -> None:
 
 def saved_layers(name: object) -> SavedLayers | None:
     """Returns the declared layers that a class belongs to by its registered name; None if it is none of them."""
-    return _DECLARED.get(name) if isinstance(name, str) else None
+    if not isinstance(name, str):
+        return None
+    return _DECLARED.get(name) or next((layers for pattern, layers in _DECLARED.items() if fnmatchcase(name, pattern)), None)
