@@ -53,8 +53,8 @@ def preset_facts(folder: Path) -> PresetFacts:
     if "model_type" in config:
         return _of_hugging_face(folder, config)
     if "architecture" in config:
-        size = _number(config.get("pretrained_cfg", {}).get("input_size", [None] * 3)[-1])
-        return PresetFacts("images", str(config["architecture"]), image_size=None if size is None else (size, size), any_size=True)
+        size = _size(config.get("pretrained_cfg", {}).get("input_size", [])[1:])
+        return PresetFacts("images", str(config["architecture"]), image_size=size, any_size=True)
     raise DataError(f"{folder / CONFIG} describes neither a preset of KerasHub nor a model of Hugging Face")
 
 

@@ -23,6 +23,7 @@ class SavedLayers:
         noun: what they are in a message, such as `a KerasHub backbone`.
         refusal: returns why a layer with this configuration must not be loaded; empty if it may be.
         requirements: the packages that load the layers without dlcli, as pip installs them; empty where only dlcli does.
+        operations: the one of them whose operations a SavedModel needs that takes texts.
 
     Example:
         >>> SavedLayers(("keras_hub>ViTBackbone",), "keras_hub", "a KerasHub backbone").package
@@ -34,11 +35,17 @@ class SavedLayers:
     noun: str
     refusal: Callable[[Mapping[str, Any]], str] = _no_refusal
     requirements: tuple[str, ...] = ()
+    operations: str = ""
 
     @property
     def package(self) -> str:
         """The package that a program must import to load such a model."""
         return self.module.partition(".")[0]
+
+    @property
+    def needs(self) -> str:
+        """The packages that load the layers, in words."""
+        return " and ".join(self.requirements) or self.package
 
 
 _DECLARED: dict[str, SavedLayers] = {}

@@ -33,7 +33,7 @@ class OwnTokenizer(Protocol):
         """The number of tokens of a text without words."""
 
     def rows(self, texts: Any, max_length: int) -> Any:
-        """Returns the numbers of tokens, int32 `(batch, max_length)`, 0 for padding, of a Keras tensor of texts `(batch, 1)`."""
+        """Returns the numbers of tokens, int32 `(batch, max_length)`, of a Keras tensor of texts `(batch, 1)`; 0 is padding."""
 
     def count(self, texts: Array) -> tuple[Array, int]:
         """Returns the number of tokens of each text, int64 `(n,)`, before they are cut; and how many are unknown."""

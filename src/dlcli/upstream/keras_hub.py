@@ -73,7 +73,8 @@ def fetched_preset(handle: str, *, offline: bool) -> Path:
     except Exception as error:  # requests, httpx and both packages have no common class
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"model.backbone.preset: {handle} could not be downloaded: {reason}\n  the folder of a preset works without a network"
+            f"model.backbone.preset: {handle} could not be downloaded: {reason}\n"
+            "  the folder of a preset works without a network"
         ) from None
 
 
@@ -111,10 +112,10 @@ def _with_vocabulary(get_config: Any, arguments: tuple[str, ...]) -> Any:
     import base64
 
     def changed(tokenizer: Any) -> dict[str, Any]:
-        values = {name: getattr(tokenizer, name, None) for name in arguments}
-        encoded = {
-            name: base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else value for name, value in values.items()
-        }
-        return {**get_config(tokenizer), **encoded}
+        config: dict[str, Any] = dict(get_config(tokenizer))
+        for name in arguments:
+            value = getattr(tokenizer, name, None)
+            config[name] = base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else value
+        return config
 
     return changed

@@ -12,9 +12,9 @@ from dlcli.spec.model.layers.composite import chain, chain_multiply_adds, chain_
 from dlcli.spec.support import Feature
 
 if TYPE_CHECKING:
+    from dlcli.runtime.columns import EncodedColumns
     from dlcli.runtime.tokens import TokenSettings
     from dlcli.spec.data.text import TextSettings
-    from dlcli.runtime.columns import EncodedColumns
 
 _ONE_OPTIMIZER: frozenset[Feature] = frozenset(("lr-find", "use_ema", "reduce_lr_on_plateau"))
 """The features that change the only optimizer of a model."""

@@ -34,11 +34,12 @@ class KerasHub(BackboneSpec):
         "keras_hub",
         "a KerasHub network",
         requirements=("keras-hub", "tensorflow-text"),
+        operations="tensorflow-text",
     )
     kind: Literal["keras_hub"]
     preset: Annotated[str, AfterValidator(_preset)] = Field(
-        description="Folder of a KerasHub preset, or of a model of Hugging Face (config.json, model.safetensors and the files of"
-        " its tokenizer); or an address, kaggle:// or hf://, which is downloaded once."
+        description="Folder of a KerasHub preset, or of a model of Hugging Face (config.json, model.safetensors and the files"
+        " of its tokenizer); or an address, kaggle:// or hf://, which is downloaded once."
     )
     pooling: Literal["avg", "max", "first", "none"] = Field(
         default="avg",

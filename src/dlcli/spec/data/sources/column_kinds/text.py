@@ -14,7 +14,8 @@ class TextColumn(ColumnKind):
     """Texts, with "" for gaps, which are texts without tokens.
 
     Each column is encoded as the numbers of its tokens `(batch, max_length)`: 0 for padding, 1 for a token outside the
-    vocabulary of the training split; a pretrained network has its own numbers. A column is of this kind only if the spec says so.
+    vocabulary of the training split; a pretrained network has its own numbers. A column is of this kind only if the spec says
+    so.
     """
 
     name: ClassVar[str] = "text"
