@@ -33,7 +33,7 @@ class PresetTokenizer:
     @cached_property
     def vocabulary_size(self) -> int:
         """The number of tokens, those for padding and for unknown ones among them."""
-        return int(self._layer(8).tokenizer.vocabulary_size())
+        return int(self._any_length.tokenizer.vocabulary_size())
 
     def rows(self, texts: Any, max_length: int) -> Any:
         """Returns the numbers of tokens `(batch, max_length)` of a Keras tensor of texts `(batch, 1)`, int32.
@@ -54,11 +54,9 @@ class PresetTokenizer:
         """
         from dlcli.runtime.engine import tf
 
-        tokenizer = self._layer(8).tokenizer
-        split = tf.function(lambda block: tokenizer(block), input_signature=[tf.TensorSpec((None,), tf.string)])
-        lengths, unknown, unknown_id = [np.zeros(0, "int64")], 0, _unknown_id(tokenizer)
+        lengths, unknown, unknown_id = [np.zeros(0, "int64")], 0, _unknown_id(self._any_length.tokenizer)
         for start in range(0, len(texts), _BLOCK):
-            tokens = split(tf.constant(texts[start : start + _BLOCK]))
+            tokens = self._split(tf.constant(texts[start : start + _BLOCK]))
             lengths.append(tokens.row_lengths().numpy())
             unknown += 0 if unknown_id is None else int((tokens.flat_values.numpy() == unknown_id).sum())
         return np.concatenate(lengths) + self.marks, unknown
@@ -68,8 +66,21 @@ class PresetTokenizer:
         """The number of tokens of a text without words: the marks at its start and its end."""
         from dlcli.runtime.engine import tf
 
-        packed = self._layer(8)(tf.constant([""]))
+        packed = self._any_length(tf.constant([""]))
         return int(np.asarray(packed["padding_mask"]).sum())
+
+    @cached_property
+    def _split(self) -> Any:
+        """The function from texts to ragged numbers of tokens: a graph, as in a model, which is traced once."""
+        from dlcli.runtime.engine import tf
+
+        tokenizer = self._any_length.tokenizer
+        return tf.function(lambda texts: tokenizer(texts), input_signature=[tf.TensorSpec((None,), tf.string)])
+
+    @cached_property
+    def _any_length(self) -> Any:
+        """A layer for what does not depend on the length of texts."""
+        return self._layer(8)
 
     def _layer(self, max_length: int) -> Any:
         """Returns KerasHub's layer from texts to the inputs of a network."""
