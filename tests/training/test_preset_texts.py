@@ -25,9 +25,9 @@ pytestmark = [needs_text, pytest.mark.usefixtures("without_pictures")]
 
 GOOD, BAD = ("lovely", "superb"), ("awful", "dull")
 STAGES = (
-    "stages: [{name: head, train: head, epochs: 3, optimizer: {kind: adam, learning_rate: 0.1}},"
+    "stages: [{name: head, train: head, epochs: 12, optimizer: {kind: adam, learning_rate: 0.1}},"
     " {name: top, train: {blocks: 1}, epochs: 1},"
-    " {name: all, train: all, epochs: 2, optimizer: {kind: adamw, learning_rate: {backbone: 1e-3, head: 1e-2}}}]"
+    " {name: all, train: all, epochs: 3, optimizer: {kind: adamw, learning_rate: {backbone: 1e-2, head: 2e-2}}}]"
 )
 
 
