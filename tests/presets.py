@@ -27,7 +27,9 @@ def save_bert(folder: Path) -> Path:
     tokenizer = models.BertTokenizer(vocabulary=list(VOCABULARY), lowercase=True)
     backbone = models.BertBackbone(vocabulary_size=len(VOCABULARY), **SIZES)
     draw = np.random.default_rng(0)
-    backbone.set_weights([0.3 * draw.normal(size=weight.shape) for weight in backbone.weights])
+    for weight in backbone.weights:
+        if weight.path.endswith(("embeddings", "kernel")):
+            weight.assign(0.5 * draw.normal(size=weight.shape))
     backbone.save_to_preset(str(folder))
     models.BertTextClassifierPreprocessor(tokenizer, sequence_length=12).save_to_preset(str(folder))
     return folder

@@ -94,9 +94,9 @@ def test_the_saved_model_takes_texts_with_keras_and_keras_hub_alone(run: RunFold
         "warnings.simplefilter('ignore')\n"
         "import keras, keras_hub, tensorflow as tf\n"
         "model = keras.saving.load_model(sys.argv[1], compile=False)\n"
-        "texts = [['The film was superb .'], ['a film was dull by someone .'], ['']]\n"
-        "print(*model.predict(tf.constant(texts), verbose=0).ravel())\n"
-        "print(*model({'text': tf.constant(texts)}).numpy().ravel())\n"
+        "texts = {'text': tf.constant([['The film was superb .'], ['a film was dull by someone .'], ['']])}\n"
+        "print(*model.predict(texts, verbose=0).ravel())\n"
+        "print(*model(texts).numpy().ravel())\n"
     )
     predicted, called = run_plain(code, run.model_path, cwd=run.path).stdout.strip().splitlines()[-2:]
     good, bad, _ = map(float, predicted.split())
