@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hub, folder = import_keras_hub(), tmp_path_factory.mktemp("presets")
     save_images(folder / "images.npz", side=16, channels=3)
     resnet = hub.models.ResNetBackbone(
-        input_conv_filters=[4], input_conv_kernel_sizes=[3], stackwise_num_filters=[4, 8], stackwise_num_blocks=[1, 1],
+        input_conv_filters=[64], input_conv_kernel_sizes=[3], stackwise_num_filters=[64, 8], stackwise_num_blocks=[1, 1],
         stackwise_num_strides=[1, 2], block_type="basic_block", use_pre_activation=False,
     )  # fmt: skip
     resnet.save_to_preset(str(folder / "resnet"))
@@ -63,7 +63,7 @@ def test_a_network_for_images_is_trained_in_stages_with_the_scaling_of_its_prese
     assert "stack1_block0" in run.log_path.read_text(encoding="utf-8")
     exported = export(run, "keras")
     assert exported.agreement.agrees
-    assert "keras-hub" in (exported.folder / "README.md").read_text(encoding="utf-8")
+    assert "keras-hub" in (exported.path / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("pooling", ["avg", "first"])

@@ -137,7 +137,7 @@ def test_scores_of_the_saved_model_are_those_of_the_training(run: RunFolder) -> 
 def test_exports_take_texts_and_say_which_packages_they_need(run: RunFolder, form: Any) -> None:
     exported = export(run, form)
     assert exported.agreement.agrees
-    readme = (exported.folder / "README.md").read_text(encoding="utf-8")
+    readme = (exported.path / "README.md").read_text(encoding="utf-8")
     assert "tensorflow-text" in readme
     assert ("keras-hub" in readme) == (form == "keras")
 
@@ -226,3 +226,17 @@ def test_a_preset_that_names_foreign_classes_is_refused(folder: Path, tmp_path: 
     (tmp_path / "reviews.csv").write_bytes((folder / "reviews.csv").read_bytes())
     with pytest.raises(SpecError, match="which may run code: it is not loaded"):
         load(spec(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_killed_fine_tuning_of_minilm_ends_with_the_same_bits(test_data: Path, tmp_path: Path) -> None:
+    rows = (test_data / "tabular" / "text" / "rt_polarity.csv").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "few.csv").write_text("\n".join([rows[0], *rows[1:49], *rows[-48:]]) + "\n", encoding="utf-8")
+    source = f"{{kind: csv, path: {tmp_path / 'few.csv'}, target: label, text: [text]}}"
+    model = f"{{kind: transfer, backbone: {{kind: keras_hub, preset: {test_data / 'keras_hub' / 'minilm_l3_en'}}}}}"
+    training = "stages: [{name: all, train: all, epochs: 2, optimizer: {kind: adamw, learning_rate: 2e-4}}]"
+    path = write_spec(tmp_path, source, task="binary", model=model, data="batch_size: 16", training=training)
+    whole = trained(path)
+    killed = stopped(path, Stopping(step=5))
+    gone_on(killed)
+    assert_same_bits(killed, whole)
