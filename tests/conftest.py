@@ -236,6 +236,8 @@ def shipped_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(columns, encoding="utf-8")
         monkeypatch.setenv(variable, str(tmp_path / name.partition("/")[0]))
+    _write_preset(tmp_path / "preset")
+    monkeypatch.setenv("MINILM", str(tmp_path / "preset"))
     _write_series(tmp_path / "series.npz")
     monkeypatch.setenv("GUNPOINT_NPZ", str(tmp_path / "series.npz"))
     _write_low(tmp_path / "low")
@@ -244,6 +246,16 @@ def shipped_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         rows = [",".join(["2016-07-01", *("1" for _ in columns.split(",")[1:])])] * 150
         (tmp_path / f"{name}.csv").write_text("\n".join([columns, *rows]) + "\n")
         monkeypatch.setenv(name, str(tmp_path / f"{name}.csv"))
+
+
+def _write_preset(folder: Path) -> None:
+    """Writes what a check reads of a preset of KerasHub: its network and its tokenizer."""
+    folder.mkdir()
+    settings = {"hidden_dim": 8, "max_sequence_length": 64}
+    network = {"class_name": "BertBackbone", "registered_name": "keras_hub>BertBackbone", "config": settings}
+    tokenizer = {"class_name": "BertTokenizer", "registered_name": "keras_hub>BertTokenizer", "config": {}}
+    (folder / "config.json").write_text(json.dumps(network), encoding="utf-8")
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
 
 
 def _write_series(path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
+from presets import HAS_TEXT
 
 from dlcli.spec.load import load
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("without_pictures")
 
 CONFIGS = REPOSITORY / "configs"
 SPECS = sorted(path for ending in ("yaml", "yml") for path in CONFIGS.rglob(f"*.{ending}"))
-COUNT = 26
+COUNT = 27
 HEAD = ("Data", "Command", "Result", "Hardware", "Time")
 SLICES = ["data.source.train='train[:640]'", "data.source.test='test[:200]'"]
 UNAVAILABLE = {
@@ -27,6 +28,8 @@ UNAVAILABLE = {
     "cats_vs_dogs_efficientnet": 2,
 }
 """Specs whose data is not among the test data, with the number of their classes."""
+NEEDS_TEXT = ("text_minilm",)
+"""Specs that need the extra `text`."""
 VARIABLES = (
     "TITANIC_CSV",
     "ANTS_BEES",
@@ -49,6 +52,8 @@ def _files(shipped_files: None) -> None:
 def _data_sets(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, path: Path) -> None:
     """Points the environment variables of the spec to the real data, or skips if the data is not available."""
     text = path.read_text(encoding="utf-8")
+    if path.stem in NEEDS_TEXT and not HAS_TEXT:
+        pytest.skip("the extra `text` is not installed: no keras_hub or tensorflow_text")
     if "DIGITS_RUN" in text:
         _a_run_on_low_digits(monkeypatch, request.getfixturevalue("tmp_path"))
     elif path.stem not in UNAVAILABLE and ("kind: tfds" in text or any(name in text for name in VARIABLES)):
@@ -62,6 +67,7 @@ def _data_sets(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, 
         few_rows = _few_rows(folder, request.getfixturevalue("tmp_path"))
         for variable, path in few_rows.items():
             monkeypatch.setenv(variable, str(path))
+        monkeypatch.setenv("MINILM", str(folder / "keras_hub" / "minilm_l3_en"))
         monkeypatch.setenv("MOBILENET_WEIGHTS", str(folder / "weights" / "mobilenet_2_5_224_tf_no_top.h5"))
 
 

@@ -76,6 +76,7 @@ _FIELDS = {
     ("Model", "ensemble"): "runs: [/runs/first, /runs/second]",
     ("Backbone", "hub"): "handle: /module",
     ("Backbone", "run"): "run: /runs/low",
+    ("Backbone", "keras_hub"): "preset: /presets/bert",
     ("Source", "builtin"): "name: iris",
     ("Source", "sklearn"): "name: california_housing",
     ("Source", "openml"): "name: credit-g, version: 1",

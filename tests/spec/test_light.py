@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-HEAVY = {"tensorflow", "keras", "numpy", "matplotlib", "pandas", "sklearn", "PIL", "mlflow", "wandb"}
+HEAVY = {
+    "tensorflow",
+    "keras",
+    "numpy",
+    "matplotlib",
+    "pandas",
+    "sklearn",
+    "PIL",
+    "mlflow",
+    "wandb",
+    "keras_hub",
+    "tensorflow_text",
+}
 SNIPPETS = {
     "import dlcli.spec.load": "import dlcli.spec.load",
     "load and rules": "from dlcli.spec.load import load; load('configs/digits_cnn.yaml')",

@@ -36,6 +36,7 @@ class Watching(Reporter):
             print("missing:", *(name for name in later_imports.MODULES if name not in sys.modules))
 
 run = dlcli.train(sys.argv[1], reporter=Watching())
+print("texts:", *(name for name in ("keras_hub", "tensorflow_text") if name in sys.modules))
 print("drawn:", (run.folder.path / "report.html").is_file())
 """
 
@@ -44,7 +45,7 @@ def test_what_pictures_need_is_imported_beside_the_steps_and_not_before(tmp_path
     spec = write_spec(tmp_path, training="epochs: 2")
     line = [sys.executable, "-c", PROGRAM, str(spec)]
     done = subprocess.run(line, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
-    assert done.stdout.splitlines() == ["before:", "beside: matplotlib", "missing:", "drawn: True"], done.stderr
+    assert done.stdout.splitlines() == ["before:", "beside: matplotlib", "missing:", "texts:", "drawn: True"], done.stderr
 
 
 def test_a_helper_process_imports_scikit_learn_after_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,8 +202,9 @@ def test_a_note_names_the_remedy_for_texts_without_spaces(tmp_path: Path) -> Non
             write_spec(tmp_path, source, task="binary", model=MODEL % LSTM, data=f"text: {{split: {split}}}")
         ).experiment
         splits = open_splits(experiment)
-        text = resolved_text(experiment.data.text, splits)
-        facts = text_facts(text, replace(splits, vocabularies=vocabularies_of(experiment, splits)))
+        text = resolved_text(experiment, splits)
+        resolved = experiment.model_copy(update={"data": experiment.data.model_copy(update={"text": text})})
+        facts = text_facts(resolved, replace(splits, vocabularies=vocabularies_of(experiment, splits)))
         lines = text_lines(text, facts)
         assert [line for line in lines if line.startswith("note: ")] == [
             "note: `review`: 100 % of the tokens of new texts are not in the vocabulary; for a language without spaces between"

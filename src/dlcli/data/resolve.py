@@ -188,7 +188,7 @@ def fitting_text(experiment: Experiment, splits: Splits) -> TextSettings:
     """
     if splits.train.inputs.text_columns and not experiment.model.reads_texts:
         raise RunFailed(f"`model.kind: {experiment.model.kind}` does not read texts; use `model.kind: sequence`")
-    text, model = resolved_text(experiment.data.text, splits), experiment.model
+    text, model = resolved_text(experiment, splits), experiment.model
     if not splits.train.inputs.text_columns or not isinstance(text.max_length, int):
         return text
     longest = LONGEST if experiment.data.text.max_length == "auto" else text.max_length
@@ -208,8 +208,25 @@ def _refuse_unfit_data(model: ModelSpec, splits: Splits) -> None:
     if splits.train.inputs.is_padded and not model.reads_padding:
         raise RunFailed(f"model.kind: `{model.kind}` does not take series of different lengths; use `sequence`")
     expected = model.example_shape()
+    if model.needs_texts:
+        _refuse_other_columns(splits)
+        return
     if model.takes_images is not None and (splits.shape is None or model.takes_images != splits.is_image):
         examples = "images" if splits.is_image else "rows of numbers"
         raise RunFailed(f"model.backbone: {examples} are not what it was trained on")
     if expected is not None and splits.shape is not None and tuple(splits.shape) != tuple(expected):
         raise RunFailed(f"model.backbone: expected examples of shape {expected}, the data has {splits.shape}")
+
+
+def _refuse_other_columns(splits: Splits) -> None:
+    """Raises RunFailed unless the examples are texts of one column, as a backbone for texts takes them."""
+    inputs = splits.train.inputs
+    if len(inputs.text_columns) == 1 and len(inputs.columns) == 1:
+        return
+    others = [f"`{name}`" for name in inputs.columns if name not in inputs.text_columns[:1]]
+    if not inputs.text_columns:
+        raise RunFailed("model.backbone: takes a column of texts (`data.source.text`), which the data does not have")
+    raise RunFailed(
+        f"model.backbone: takes one column of texts, but the data has {len(inputs.columns)} columns; leave out"
+        f" {', '.join(others[:5])}{', ...' if len(others) > 5 else ''} (`data.source.drop`)"
+    )

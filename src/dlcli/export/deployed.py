@@ -97,6 +97,15 @@ class Original:
         names = (keras.saving.get_registered_name(type(layer)) for layer in all_layers(self.model))
         return next((layers for layers in map(saved_layers, names) if layers is not None), None)
 
+    def packages(self, form: str) -> tuple[str, ...]:
+        """Returns the packages that a format needs beside its own runtime, as pip installs them."""
+        layers = self.saved_layers
+        if layers is None:
+            return ()
+        if form == "keras":
+            return layers.requirements
+        return (layers.operations,) if form == "saved_model" and self.free_text and layers.operations else ()
+
 
 def original(run: RunFolder, file: Path) -> Original:
     """Returns a run's model, loaded from a copy of its file.

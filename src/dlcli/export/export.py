@@ -131,7 +131,7 @@ def _model_file(run: RunFolder) -> Path:
 
 
 def _refuse_misfit(source: Original, form: Format, quantize: Quantize) -> None:
-    if form == "keras" and source.saved_layers:
+    if form == "keras" and source.saved_layers and not source.saved_layers.requirements:
         raise UsageError(
             f"--format keras: the model contains {source.saved_layers.noun}, which needs {source.saved_layers.package}'s layer;"
             " --format saved_model needs TensorFlow alone"
@@ -244,7 +244,7 @@ def _compare(
     batches = list(_batches(examples.inputs, prediction_batch(experiment), deep=experiment.data.image.is_deep))
     output = source.output_name
     if form == "keras":
-        answers = runtimes.answers_of_plain_keras(path, batches)
+        answers = runtimes.answers_of_plain_keras(path, batches, source.packages(form))
     else:
         answer = {
             "saved_model": lambda: runtimes.saved_model(path, output, source.shared),

@@ -73,7 +73,8 @@ def example(source: Original, form: Format, image: ImageSettings, row: dict[str,
     """
     reading, more_imports = _input_lines(source, image, row, form, array_name)
     argument = {"images": " photo.jpg", "arrays": " rows.npy", "columns": ""}[source.model_inputs.kind]
-    imports = [*_IMPORTS[form], *more_imports]
+    packages = [f"import {name.replace('-', '_')}" for name in source.packages(form)]
+    imports = [*_IMPORTS[form], *more_imports, *packages]
     is_image = source.model_inputs.kind == "images"
     program = layout.IMAGE_READER if is_image else layout.TOKENIZER if "read_tokenizers" in reading else ""
     standard = (["import sys"] if argument or program else []) + (["import json"] if "json." in reading else [])
@@ -210,11 +211,12 @@ def readme(
     """Returns the README of an export in Markdown."""
     kind = f"{form}, {quantize}" if quantize else form
     images = source.model_inputs.kind == "images"
+    needs = " and ".join([_NEEDS[form], *source.packages(form)])
     pillow = " (and Pillow for images)" if images else ""
     reader = f"; `{layout.IMAGE_READER}` reads an image as in training" if images else ""
     sections = [
         f"# {visible(run.name)}: {kind}",
-        f"The model of the dlcli run `{visible(run.id)}`, for use without dlcli. It needs {_NEEDS[form]}{pillow};"
+        f"The model of the dlcli run `{visible(run.id)}`, for use without dlcli. It needs {needs}{pillow};"
         f" `{layout.EXAMPLE_PROGRAM}` beside this file shows how, in about 15 lines{reader}.",
         "## Inputs\n\n" + _inputs(source, form, image),
         "## Outputs\n\n" + _outputs(source),

@@ -6,7 +6,7 @@ import os
 import runpy
 import subprocess
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,14 @@ Answer = Callable[[Inputs], Array]
 _PLAIN_KERAS = """
 import sys
 sys.modules["dlcli"] = None  # an import of dlcli fails
+import importlib
 import keras, numpy, tensorflow
+for name in sys.argv[3].split():
+    importlib.import_module(name)
 model = keras.saving.load_model(sys.argv[1], compile=False)
 model.jit_compile = False  # XLA does not support text
 answers = []
-for name in sys.argv[3:]:
+for name in sys.argv[4:]:
     with numpy.load(name) as arrays:
         batch = {key: tensorflow.constant(arrays[key]) for key in arrays.files}
     answers.append(model.predict_on_batch(batch if isinstance(model.input, dict) else batch["inputs"]))
@@ -40,8 +43,10 @@ numpy.save(sys.argv[2], numpy.concatenate(answers))
 """
 
 
-def answers_of_plain_keras(path: Path, batches: list[Inputs]) -> Array:
+def answers_of_plain_keras(path: Path, batches: list[Inputs], packages: Sequence[str] = ()) -> Array:
     """Returns the outputs for all batches from Keras in a separate process, where dlcli cannot be imported.
+
+    `packages` are those that the model needs beside Keras, as pip installs them.
 
     Raises:
         RunFailed: the process could not load the model.
@@ -51,9 +56,9 @@ def answers_of_plain_keras(path: Path, batches: list[Inputs]) -> Array:
         for number, batch in enumerate(batches):
             files.append(os.path.join(folder, f"{number}.npz"))
             np.savez(files[-1], **_with_plain_text(batch) if isinstance(batch, dict) else {"inputs": batch})
-        answers = os.path.join(folder, "answers.npy")
+        answers, modules = os.path.join(folder, "answers.npy"), " ".join(name.replace("-", "_") for name in packages)
         process = subprocess.run(
-            python_command("-c", _PLAIN_KERAS, str(path), answers, *files),
+            python_command("-c", _PLAIN_KERAS, str(path), answers, modules, *files),
             capture_output=True,
             text=True,
             env=python_environment(QUIET | {"CUDA_VISIBLE_DEVICES": "", "KERAS_HOME": folder}),

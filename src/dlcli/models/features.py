@@ -23,8 +23,9 @@ from dlcli.spec.base import dump
 from dlcli.spec.data.augmentations import AugmentationSpec
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.models import Transfer
+from dlcli.upstream.keras_hub import saved_vocabularies
 
-_PLACES = ("weights", "handle", "run")
+_PLACES = ("weights", "handle", "run", "preset")
 """Fields that name the origin of weights; they are not in the key, which holds a digest of the weights themselves."""
 
 
@@ -88,7 +89,7 @@ class _Extractor:
     """The frozen model from examples to features, and the cache key of its output."""
 
     def __init__(self, experiment: Experiment, network: Network) -> None:
-        self._experiment, self._model = experiment, network.body
+        self._experiment, self._network, self._model = experiment, network, network.body
         digest = hashlib.sha256()
         for variable in network.backbone.weights:
             digest.update(np.ascontiguousarray(variable.numpy()).data.cast("B"))
@@ -115,7 +116,14 @@ class _Extractor:
             "seed": experiment.seed if augment else None,
             "keras": keras.__version__,
         }
+        if self._network.encode is not None:
+            description["encode"] = self._encode_digest()
         return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+
+    def _encode_digest(self) -> str:
+        """Returns a digest of the layers that encode raw columns, vocabularies included."""
+        with saved_vocabularies():
+            return hashlib.sha256(self._network.encode.to_json().encode()).hexdigest()
 
     def shape(self, splits: Splits, split: str, copies: int) -> Shape:
         """Returns the shape of the features of all copies of a split; None where the backbone's output size is unknown."""
@@ -125,7 +133,7 @@ class _Extractor:
         """Returns the features of one split, float32 `(n, ...)`; with `augment`, of one augmented version of it."""
         examples = splits[split]
         batches = ordered_batches(
-            examples.inputs,
+            self._network.encoded(examples.inputs),
             examples=len(examples),
             batch_size=_batch(self._experiment),
             augment=augment,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from dlcli.spec.model.base import ModelSpec, stack_shape
 from dlcli.spec.model.layers import ShapeError
 from dlcli.spec.model.models import Transfer
 from dlcli.spec.training.stages import Stage
+
+if TYPE_CHECKING:
+    from dlcli.runtime.columns import EncodedColumns
 
 Blocks = list[tuple[str, list[Any]]]
 _ROWS_AT_ONCE = 16_384
@@ -173,8 +176,11 @@ def build_model(
     inputs = splits.train.inputs
     scale = target_scale(experiment, splits)
     if experiment.model.has_backbone:
-        shape = splits.shape or ()
-        return build_transfer(experiment, shape, splits.outputs, scale, load_weights=load_weights, offline=offline)
+        columns = _text_columns(experiment, splits) if inputs.columns else None
+        shape = (splits.shape or ()) if columns is None else tuple(columns.features.shape[1:])
+        return build_transfer(
+            experiment, shape, splits.outputs, scale, columns=columns, load_weights=load_weights, offline=offline
+        )
     if inputs.columns:
         return _build_for_columns(experiment, splits, scale, revision, load_weights=load_weights)
     entry = keras.Input(splits.shape, name=entry_name(inputs.kind))
@@ -213,10 +219,13 @@ def build_transfer(
     outputs: int,
     scale: TargetScale | None = None,
     *,
+    columns: EncodedColumns | None = None,
     load_weights: bool = True,
     offline: bool = False,
 ) -> Network:
     """Returns a transfer model: backbone and head are nested models, so that each can also run alone.
+
+    `columns` are those of a table, whose encoded rows the backbone takes; the saved model takes the columns.
 
     Raises:
         DataError: the backbone's weights are missing or do not fit.
@@ -227,8 +236,9 @@ def build_transfer(
     backbone = model.backbone.build(shape, load_weights=load_weights, offline=offline)
     tensor = backbone(model.backbone.preprocess(entry))
     body = keras.Model(entry, tensor)
+    encode = None if columns is None else keras.Model(columns.inputs, columns.features)
     if model.fitted_once:
-        return Network(model, body, body, tensor, backbone=backbone, body=body)
+        return Network(model, body, body, tensor, encode=encode, backbone=backbone, body=body)
     _refuse_unfit_head(model, tuple(tensor.shape[1:]))
     # The head's initial weights do not depend on how many random numbers the backbone drew.
     keras.utils.set_random_seed(experiment.seed)
@@ -236,7 +246,19 @@ def build_transfer(
     head = keras.Model(row, _output(experiment, shape, outputs, model.apply(row), scale), name="head")
     output = head(tensor)
     whole = keras.Model(entry, output, name=model_name(experiment))
-    return Network(model, keras.Model(entry, output), whole, tensor, backbone=backbone, body=body, head=head)
+    if columns is not None:
+        whole = keras.Model(columns.inputs, keras.Model(entry, output)(columns.features), name=model_name(experiment))
+    functional = keras.Model(entry, output)
+    return Network(model, functional, whole, tensor, encode=encode, backbone=backbone, body=body, head=head)
+
+
+def _text_columns(experiment: Experiment, splits: Splits) -> EncodedColumns:
+    """Returns the columns of a table as the backbone's tokenizer encodes them."""
+    from dlcli.runtime.columns import column_inputs
+
+    inputs = splits.train.inputs
+    text = experiment.model.token_settings(experiment.data.text)
+    return column_inputs(inputs.table(), inputs.layout, Encoding("none", text=text))
 
 
 def _refuse_unfit_head(model: Transfer, features: tuple[int, ...]) -> None:
@@ -275,7 +297,7 @@ def _build_for_columns(
 
     inputs, normalize = splits.train.inputs, cast("Normalize", experiment.data.normalize)  # `auto` is resolved by now
     vocabularies = {inputs.layout.names[name]: tokens for name, tokens in vocabularies_of(experiment, splits).items()}
-    text = experiment.data.text.token_settings(vocabularies)
+    text = experiment.model.token_settings(experiment.data.text, vocabularies)
     encoding = Encoding(normalize, unseen_as_zeros=revision > 1, text=text)
     columns = column_inputs(inputs.table(), inputs.layout, encoding)
     raw, rows = columns.inputs, columns.features

@@ -19,7 +19,8 @@ from typing import Any
 
 from dlcli.errors import DamagedFile, DlcliError
 from dlcli.runtime.saved_layers import saved_layers
-from dlcli.upstream.keras import all_layers
+from dlcli.upstream.keras import all_layers, import_keras
+from dlcli.upstream.keras_hub import saved_vocabularies
 
 _LARGEST_CONFIG = 64 * 2**20
 _EXPANSION = 20
@@ -39,10 +40,11 @@ def load_keras_file(path: Path) -> Any:
     Raises:
         DamagedFile: it is damaged, too large for what it holds, or holds what is not a layer of Keras's or of a backbone.
     """
-    from dlcli.upstream.keras import import_keras, weights_watched
+    from dlcli.upstream.keras import weights_watched
 
-    for description in _classes(read_config(path)):
-        _refuse_foreign(description, path)
+    config = read_config(path)
+    refuse_code(config, path)
+    for description in _classes(config):
         _register(description, path)
     try:
         with warnings.catch_warnings(), weights_watched(_Weights(path).count):
@@ -65,7 +67,8 @@ def save_keras_file(model: Any, path: Path) -> None:
 
     Mixed precision keeps weights in float32, so nothing is lost, and the file predicts alike on every device.
     """
-    model.save(path)
+    with saved_vocabularies():
+        model.save(path)
     config = read_config(path) if any(layer.compute_dtype in _HALVES for layer in all_layers(model)) else None
     if set_float32(config):
         _replace_config(path, config)
@@ -147,6 +150,12 @@ def _refuse_odd_members(members: list[zipfile.ZipInfo], path: Path) -> None:
         raise DamagedFile(f"{path}: would unpack to {size:,} bytes: more than a model of its size contains")
 
 
+def refuse_code(config: Any, path: Path) -> None:
+    """Raises DamagedFile if a configuration from a file has an object that is not a class of Keras or of a backbone."""
+    for entry in _classes(config):
+        _refuse_foreign(entry, path)
+
+
 def _classes(config: Any) -> Iterator[dict[str, Any]]:
     """Yields the configuration of every object inside that of a model, at any depth."""
     waiting = [config]
@@ -186,6 +195,9 @@ def _register(entry: dict[str, Any], path: Path) -> None:
         importlib.import_module(layers.module)
     except ModuleNotFoundError as error:
         raise DamagedFile(f"{path}: contains {layers.noun}, which needs the package {error.name}") from None
+    name = entry["registered_name"]
+    if import_keras().saving.get_registered_object(name) is None:  # Keras would look for it in the module that the file names
+        raise DamagedFile(f"{path}: contains {str(name)[:80]!r}, which {layers.package} does not have: it is not loaded")
 
 
 class _Weights:

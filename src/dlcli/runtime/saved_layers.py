@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 
@@ -16,10 +17,13 @@ class SavedLayers:
     """The layer classes of one package that the saved models of a backbone may contain.
 
     Attributes:
-        names: Keras's registered names of the classes, such as `keras_hub>ViTBackbone`.
+        names: Keras's registered names of the classes, such as `keras_hub>ViTBackbone`, or patterns such as
+            `keras_hub>*Backbone`.
         module: the module that registers them when it is imported, such as `keras_hub`.
         noun: what they are in a message, such as `a KerasHub backbone`.
         refusal: returns why a layer with this configuration must not be loaded; empty if it may be.
+        requirements: the packages that load the layers without dlcli, as pip installs them; empty where only dlcli does.
+        operations: the one of them whose operations a SavedModel needs that takes texts.
 
     Example:
         >>> SavedLayers(("keras_hub>ViTBackbone",), "keras_hub", "a KerasHub backbone").package
@@ -30,11 +34,18 @@ class SavedLayers:
     module: str
     noun: str
     refusal: Callable[[Mapping[str, Any]], str] = _no_refusal
+    requirements: tuple[str, ...] = ()
+    operations: str = ""
 
     @property
     def package(self) -> str:
         """The package that a program must import to load such a model."""
         return self.module.partition(".")[0]
+
+    @property
+    def needs(self) -> str:
+        """The packages that load the layers, in words."""
+        return " and ".join(self.requirements) or self.package
 
 
 _DECLARED: dict[str, SavedLayers] = {}
@@ -47,4 +58,6 @@ def declare(layers: SavedLayers) -> None:
 
 def saved_layers(name: object) -> SavedLayers | None:
     """Returns the declared layers that a class belongs to by its registered name; None if it is none of them."""
-    return _DECLARED.get(name) if isinstance(name, str) else None
+    if not isinstance(name, str):
+        return None
+    return _DECLARED.get(name) or next((layers for pattern, layers in _DECLARED.items() if fnmatchcase(name, pattern)), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -15,6 +15,28 @@ PADDING, UNKNOWN = 0, 1
 """The numbers of padding and of tokens outside the vocabulary."""
 _BLOCK = 16_384
 """Texts that are split at once."""
+
+
+class OwnTokenizer(Protocol):
+    """A tokenizer that belongs to the weights of a network, in place of the settings of a spec."""
+
+    @property
+    def longest(self) -> int | None:
+        """The most tokens of a text that the network takes; None where there is no limit."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of tokens."""
+
+    @property
+    def marks(self) -> int:
+        """The number of tokens of a text without words."""
+
+    def rows(self, texts: Any, max_length: int) -> Any:
+        """Returns the numbers of tokens, int32 `(batch, max_length)`, of a Keras tensor of texts `(batch, 1)`; 0 is padding."""
+
+    def count(self, texts: Array) -> tuple[Array, int]:
+        """Returns the number of tokens of each text, int64 `(n,)`, before they are cut; and how many are unknown."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +50,7 @@ class TokenSettings:
         split: how it is split.
         ngrams: the most neighbouring words of a token; None for single words.
         vocabularies: the tokens of each input of texts by their numbers, by the input's name.
+        own: the tokenizer of a pretrained network, which replaces all settings but `max_length`.
     """
 
     max_tokens: int
@@ -36,6 +59,7 @@ class TokenSettings:
     split: Literal["whitespace", "character"] = "whitespace"
     ngrams: int | None = None
     vocabularies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    own: OwnTokenizer | None = None
 
     def layer(self, **arguments: Any) -> Any:
         """Returns the Keras layer that splits texts, with further arguments."""
@@ -71,6 +95,8 @@ def token_lengths(texts: Array, settings: TokenSettings) -> Array:
 
 def count_tokens(texts: Array, settings: TokenSettings, vocabulary: Sequence[str]) -> tuple[Array, int]:
     """Returns the number of tokens of each text, int64 `(n,)`, before they are cut; and how many the vocabulary lacks."""
+    if settings.own is not None:
+        return settings.own.count(texts)
     layer = settings.layer(vocabulary=list(vocabulary[2:]), ragged=True)
     lengths, unknown = [np.zeros(0, "int64")], 0
     for block in _blocks(texts):

@@ -55,7 +55,10 @@ class ClassifierTrainer:
         """Returns the model from examples to the classifier's answers."""
         body = self._setup.network.body
         row_shaped = body.output if len(body.output.shape) == 2 else keras.layers.Flatten()(body.output)
-        return keras.Model(body.input, head(row_shaped), name=model_name(self._setup.experiment))
+        encode, name = self._setup.network.encode, model_name(self._setup.experiment)
+        if encode is None:
+            return keras.Model(body.input, head(row_shaped), name=name)
+        return keras.Model(encode.input, keras.Model(body.input, head(row_shaped))(encode.output), name=name)
 
     def _scores(self, head: Any, features: CachedFeatures, labels: Any) -> dict[str, float]:
         """Returns loss and metrics of the training part, and of the validation part if there is one."""

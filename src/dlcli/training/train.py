@@ -200,7 +200,7 @@ def _opened(run: RunFolder, experiment: Experiment, device: Device, log: Log, *,
     if scale is not None:
         log(scale_in_words(scale, splits.classes))
     splits = replace(splits, vocabularies=vocabularies_of(experiment, splits))
-    texts = text_facts(experiment.data.text, splits)
+    texts = text_facts(experiment, splits)
     _tell_texts(run, experiment, texts, log)
     if line := balance_in_words(experiment, splits):
         log(line)
@@ -229,7 +229,7 @@ def _tell_texts(run: RunFolder, experiment: Experiment, texts: Mapping[str, Text
         if not experiment.training.initial_weights:
             for line in experiment.model.lines_of_vocabulary(of_column.vocabulary):
                 log(line)
-    if texts:
+    if any(of_column.vocabulary for of_column in texts.values()):
         run.write_vocabularies({name: of_column.vocabulary for name, of_column in texts.items()})
 
 

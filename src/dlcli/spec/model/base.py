@@ -1,6 +1,7 @@
 """What the rest of dlcli asks a model kind, with the answers of a plain network."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dlcli.runtime.saved_layers import SavedLayers
@@ -12,6 +13,8 @@ from dlcli.spec.support import Feature
 
 if TYPE_CHECKING:
     from dlcli.runtime.columns import EncodedColumns
+    from dlcli.runtime.tokens import TokenSettings
+    from dlcli.spec.data.text import TextSettings
 
 _ONE_OPTIMIZER: frozenset[Feature] = frozenset(("lr-find", "use_ema", "reduce_lr_on_plateau"))
 """The features that change the only optimizer of a model."""
@@ -40,8 +43,6 @@ class ModelSpec(Spec):
     """Whether its learner overrides Keras's training step, so that several devices cannot share a batch."""
     uses_compiled_loss: ClassVar[bool] = False
     """Whether its own training step minimises the loss that its learner was compiled with, which may weight classes."""
-    reads_texts: ClassVar[bool] = False
-    """Whether its examples may have columns of texts: it reads them as tokens (`of_columns`), or its members do."""
     reads_padding: ClassVar[bool] = False
     """Whether its examples may be series of different lengths (`apply_padded`), or its members take them."""
     is_trained: ClassVar[bool] = True
@@ -68,6 +69,16 @@ class ModelSpec(Spec):
     def fitted_once(self) -> str:
         """The kind of the head that is fitted once, not in epochs; empty if the model learns in epochs."""
         return ""
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether its examples may have columns of texts: it reads them as tokens, or its members do."""
+        return False
+
+    @property
+    def needs_texts(self) -> bool:
+        """Whether its examples must be texts of one column, which its own tokenizer reads."""
+        return False
 
     @property
     def takes_images(self) -> bool | None:
@@ -186,6 +197,12 @@ class ModelSpec(Spec):
     def batch_lengths(self, max_length: int) -> list[int]:
         """Returns the numbers of tokens that batches of texts may be padded to, up to `max_length`, ascending."""
         return [max_length]
+
+    def token_settings(
+        self, text: "TextSettings", vocabularies: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    ) -> "TokenSettings":
+        """Returns how texts become tokens: as the spec says, with the tokens of each input of texts by their numbers."""
+        return text.token_settings(vocabularies)
 
     def check_texts(self, max_length: int) -> None:
         """Raises ShapeError if a layer cannot take texts of so many tokens."""

@@ -33,11 +33,15 @@ class Ensemble(ModelSpec):
         default=None, description="Weight of each run in the mean, in the order of `runs`; equal weights if not set."
     )
     is_trained: ClassVar[bool] = False
-    reads_texts: ClassVar[bool] = True
     reads_padding: ClassVar[bool] = True
     unsupported: ClassVar[Mapping[Feature, str]] = dict.fromkeys(
         ("finetune", "lr-find", "several devices", "use_ema", "reduce_lr_on_plateau"), f"{_COMBINED} and is not trained itself"
     )
+
+    @property
+    def reads_texts(self) -> bool:
+        """True: its runs may."""
+        return True
 
     @property
     def members(self) -> tuple[str, ...]:

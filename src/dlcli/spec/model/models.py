@@ -1,7 +1,9 @@
 """The model kinds: the layers of each, whose output layer is added from the task."""
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -20,6 +22,10 @@ from dlcli.spec.model.layers.regular import BatchNormalization, Dropout
 from dlcli.spec.model.layers.shape import Flatten
 from dlcli.spec.model.parameters import Initializer, Regularizer
 from dlcli.spec.model.sequence import SequenceModel
+
+if TYPE_CHECKING:
+    from dlcli.runtime.tokens import TokenSettings
+    from dlcli.spec.data.text import TextSettings
 
 
 class Mlp(ModelSpec):
@@ -192,7 +198,7 @@ class Transfer(ModelSpec):
     has_backbone: ClassVar[bool] = True
     kind: Literal["transfer"]
     backbone: Backbone = Field(
-        description="Pretrained network that turns images into features, e.g. `backbone: {kind: mobilenet_v2}`."
+        description="Pretrained network that turns images or texts into features, e.g. `backbone: {kind: mobilenet_v2}`."
     )
     head: Annotated[list[Layer] | Classifier, OneOf("Head", items="Layer")] = Field(
         default=[],
@@ -220,6 +226,16 @@ class Transfer(ModelSpec):
         return self.backbone.takes_images
 
     @property
+    def reads_texts(self) -> bool:
+        """Whether the backbone takes texts, or may do so once it is fetched."""
+        return self.backbone.takes_texts is not False
+
+    @property
+    def needs_texts(self) -> bool:
+        """Whether the backbone takes texts only."""
+        return self.backbone.takes_texts is True
+
+    @property
     def has_blocks(self) -> bool:
         """Whether the backbone says which blocks it is made of."""
         return self.backbone.has_blocks
@@ -245,6 +261,24 @@ class Transfer(ModelSpec):
         """Yields what is wrong with the backbone's files and settings."""
         for field, message in self.backbone.faults():
             yield ("backbone", field), message
+
+    def faults_of_rows(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Yields a backbone for texts, which needs a column of texts."""
+        if self.needs_texts:
+            yield ("backbone",), "takes texts, but the source names no column of texts (`data.source.text`)"
+
+    def token_settings(
+        self, text: "TextSettings", vocabularies: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    ) -> "TokenSettings":
+        """Returns how texts become tokens: by the backbone's own tokenizer, if it has one."""
+        return replace(text.token_settings(vocabularies), own=self.backbone.tokenizer())
+
+    def check_texts(self, max_length: int) -> None:
+        """Raises ShapeError if the backbone cannot take texts of so many tokens."""
+        try:
+            self.backbone.check_texts(max_length)
+        except ShapeError as error:
+            raise ShapeError(str(error), ("backbone", *error.place)) from None
 
     def resolved(self, *, offline: bool) -> Self:
         """Returns the model with a resolved backbone."""

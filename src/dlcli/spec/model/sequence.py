@@ -64,7 +64,6 @@ class SequenceModel(ModelSpec):
     as usual, are joined before `head`. An output with steps is reduced to its largest values.
     """
 
-    reads_texts: ClassVar[bool] = True
     reads_padding: ClassVar[bool] = True
     kind: Literal["sequence"]
     embedding: Embedding = Field(default=TrainedEmbedding(kind="trained"), description="Vectors of the tokens of texts.")
@@ -73,6 +72,11 @@ class SequenceModel(ModelSpec):
         " `transformer`, `fcn`."
     )
     head: list[Layer] = Field(default=[], description="Layers after the columns are joined.")
+
+    @property
+    def reads_texts(self) -> bool:
+        """True: each column of texts has its own layers."""
+        return True
 
     @property
     def listed_layers(self) -> Sequence[LayerSpec]:

@@ -193,10 +193,8 @@ def _layers_fit_tables(experiment: Experiment) -> Iterator[Finding]:
     """How many columns a table has is known once it is opened; that it has no height and width is known before."""
     facts = experiment.data.facts(experiment.task)
     if facts.texts and not experiment.model.reads_texts:
-        yield (
-            ("data", "source", "text"),
-            f"`model.kind: {experiment.model.kind}` does not read texts; use `model.kind: sequence`",
-        )
+        what = "the backbone" if experiment.model.has_backbone else f"`model.kind: {experiment.model.kind}`"
+        yield ("data", "source", "text"), f"{what} does not read texts; use `model.kind: sequence`"
     elif facts.columns and not facts.texts:
         for place, message in experiment.model.faults_of_rows():
             yield ("model", *place), message

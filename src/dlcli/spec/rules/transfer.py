@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dlcli.spec.data.text import TextSettings
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.run import run_folder
 from dlcli.spec.training.callbacks import ReduceLROnPlateau
@@ -41,6 +42,9 @@ def _backbone_fits_data(experiment: Experiment) -> Iterator[Finding]:
     if model.takes_images and facts.gives_rows:
         yield ("model", "backbone"), "needs images, but the source gives rows of numbers"
         return
+    if model.needs_texts and not facts.columns and (facts.image or facts.gives_rows):
+        yield ("model", "backbone"), f"needs texts, but the source gives {'images' if facts.image else 'rows of numbers'}"
+        return
     shape = model.example_shape()
     if shape is None or len(shape) != 3:
         return
@@ -52,6 +56,16 @@ def _backbone_fits_data(experiment: Experiment) -> Iterator[Finding]:
         )
     if image.channels and image.channels != shape[2]:
         yield ("data", "image", "channels"), f"the backbone takes images of {shape[2]} channels; remove this field"
+
+
+def _one_tokenizer(experiment: Experiment) -> Iterator[Finding]:
+    """A pretrained network knows the tokens of its own tokenizer alone."""
+    if not experiment.model.needs_texts:
+        return
+    text, default = experiment.data.text, TextSettings()
+    for name in TextSettings.model_fields:
+        if name != "max_length" and getattr(text, name) != getattr(default, name):
+            yield ("data", "text", name), "has no effect: the backbone has its own tokenizer; remove this field"
 
 
 def _classifier_fits(experiment: Experiment) -> Iterator[Finding]:
@@ -157,6 +171,7 @@ RULES = (
     _one_scaling,
     _backbone_files,
     _backbone_fits_data,
+    _one_tokenizer,
     _classifier_fits,
     _stages_are_sound,
     _rates_have_parts,

@@ -2,10 +2,13 @@
 its saved models contain and where its weights come from."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dlcli.runtime.saved_layers import SavedLayers, declare
 from dlcli.spec.base import Shape, Spec
+
+if TYPE_CHECKING:
+    from dlcli.runtime.tokens import OwnTokenizer
 
 TARGET_UNITS = "target_units"
 """Name of the layer behind the output layer that converts a regression's scaled outputs to the targets' units."""
@@ -48,9 +51,21 @@ class BackboneSpec(Spec):
         return True
 
     @property
-    def takes_images(self) -> bool:
-        """Whether its examples are images, 0 to 255."""
+    def takes_images(self) -> bool | None:
+        """Whether its examples are images, 0 to 255; None where its files must be fetched first."""
         return True
+
+    @property
+    def takes_texts(self) -> bool | None:
+        """Whether its examples are texts, which its own `tokenizer` reads; None where its files must be fetched first."""
+        return False
+
+    def tokenizer(self) -> "OwnTokenizer | None":
+        """Returns the tokenizer that its weights belong to; None where it takes no texts."""
+        return None
+
+    def check_texts(self, max_length: int) -> None:
+        """Raises ShapeError if it cannot take texts of so many tokens."""
 
     def licence(self) -> str:
         """Returns a sentence on the origin of its weights and on their licence; empty where it brings none."""

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class TextColumn(ColumnKind):
     """Texts, with "" for gaps, which are texts without tokens.
 
-    Columns are encoded as the numbers of their tokens: 0 for padding, 1 for a token outside the
-    vocabulary of the training split. A column is of this kind only if the spec says so.
+    Columns are encoded as the numbers of their tokens: 0 for padding, 1 for a token outside the vocabulary of the training
+    split; a pretrained network has its own numbers. A column is of this kind only if the spec says so.
     """
 
     name: ClassVar[str] = "text"
@@ -54,7 +54,9 @@ class TextColumn(ColumnKind):
         from dlcli.upstream.keras import import_keras
 
         assert encoding.text is not None
-        ops = import_keras().ops
+        ops, own = import_keras().ops, encoding.text.own
+        if own is not None:
+            return [ops.cast(own.rows(tensor, encoding.text.max_length), "float32") for tensor in tensors]
         vocabularies = encoding.text.vocabularies
         tokens = [tokenizer(vocabularies[tensor.name], encoding.text)(tensor) for tensor in tensors]
         together = tokens[0]
