@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dlcli.errors import DamagedFile, DataError
-from dlcli.runtime.keras_file import refuse_code
 
 CONFIG = "config.json"
 _OBJECTS = (CONFIG, "tokenizer.json", "preprocessor.json", "image_converter.json")
@@ -59,6 +58,8 @@ def preset_facts(folder: Path) -> PresetFacts:
 
 
 def _of_keras_hub(folder: Path, config: dict[str, Any]) -> PresetFacts:
+    from dlcli.runtime.keras_file import refuse_code  # a check of another backbone needs no files of Keras
+
     for name in _OBJECTS:
         if (folder / name).is_file():
             try:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
@@ -10,11 +10,13 @@ from pydantic_core import PydanticCustomError
 from dlcli.errors import DataError
 from dlcli.runtime.presets import CONFIG, PresetFacts, preset_facts
 from dlcli.runtime.saved_layers import SavedLayers
-from dlcli.runtime.tokens import OwnTokenizer
 from dlcli.spec.addresses import address_or_path, is_address
 from dlcli.spec.base import Pair, Shape, keras_attribute
 from dlcli.spec.model.backbones.base import BackboneSpec
 from dlcli.spec.model.layers import ShapeError
+
+if TYPE_CHECKING:
+    from dlcli.runtime.tokens import OwnTokenizer
 
 ADDRESSES = ("kaggle://", "hf://")
 
@@ -121,7 +123,7 @@ class KerasHub(BackboneSpec):
             import_keras_hub()
         return self.model_copy(update={"preset": str(folder)})
 
-    def tokenizer(self) -> OwnTokenizer | None:
+    def tokenizer(self) -> "OwnTokenizer | None":
         """Returns the preset's tokenizer; None for a network for images."""
         from dlcli.runtime.preset_tokens import PresetTokenizer
 
