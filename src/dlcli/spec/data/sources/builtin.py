@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Literal
 
@@ -71,6 +70,8 @@ class Builtin(SourceSpec):
 
 def _library_messages() -> Opened:
     """Returns the messages with their topics."""
+    import csv
+
     import numpy as np
 
     from dlcli.runtime.inputs import TableColumns
