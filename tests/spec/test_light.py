@@ -69,7 +69,7 @@ def test_a_check_loads_of_sources_augmentations_and_balances_only_those_that_it_
     names = {name.removeprefix(folder) for name in done.stdout.split()}
     kinds = {name for name in names if name.startswith(("sources.", "augmentations.", "balance."))}
     assert kinds == {
-        *("sources.base", "sources.builtin", "sources.row_ids", "sources.row_storage"),
+        *("sources.base", "sources.builtin", "sources.labels", "sources.row_ids", "sources.row_storage"),
         *("augmentations.base", "augmentations.geometry", "augmentations.presets", "balance.base"),
     }
 

@@ -19,7 +19,7 @@ from dlcli.errors import DataError, UsageError
 from dlcli.runs import RunFolder
 from dlcli.runs.layout import OTHER_DATA
 from dlcli.spec.data.sources import Examples, Opened, Request
-from dlcli.spec.data.sources.base import composed
+from dlcli.spec.data.sources.labels import composed
 from dlcli.spec.data.split import GroupSettings
 from dlcli.spec.experiment import Experiment
 

@@ -15,7 +15,8 @@ from dlcli.errors import DataError
 from dlcli.runs.folder import REVISION
 from dlcli.runtime.column_kinds import ColumnKind
 from dlcli.spec.data.sources import Examples, Opened, Request, SourceSpec
-from dlcli.spec.data.sources.base import ROW, composed, no_labels
+from dlcli.spec.data.sources.base import ROW
+from dlcli.spec.data.sources.labels import composed, no_labels
 from dlcli.spec.data.sources.row_ids import names_in
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Task

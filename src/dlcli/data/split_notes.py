@@ -9,7 +9,7 @@ import numpy as np
 from dlcli.data.split import HELD_OUT, SplitExamples, share_of
 from dlcli.data.time_split import time_in_words, times_of
 from dlcli.spec.data.sources import Examples, Opened
-from dlcli.spec.data.sources.base import target_notes
+from dlcli.spec.data.sources.labels import target_notes
 from dlcli.spec.data.split import TimeSettings
 from dlcli.spec.experiment import Experiment
 from dlcli.tasks import Task

@@ -125,7 +125,7 @@ class _EstimatorPlaceholder:
 
 
 def _loss(experiment: Experiment, truth: Array, output: Array) -> float:
-    from dlcli.score.evaluate import mean_loss
+    from dlcli.score.losses import mean_loss
 
     return mean_loss(experiment, output.shape[-1], truth, output)
 

@@ -24,7 +24,6 @@ from dlcli.runs import RunFolder
 from dlcli.runs.layout import OUT_OF_FOLD
 from dlcli.runs.notable_texts import write_notable_texts
 from dlcli.runs.scored_splits import split_note
-from dlcli.runtime.engine import keras
 from dlcli.runtime.helper_process import Work, submit
 from dlcli.runtime.loading import load_model
 from dlcli.runtime.loop import Listening
@@ -33,6 +32,7 @@ from dlcli.score.calibration import fit_temperature
 from dlcli.score.details import notable_examples
 from dlcli.score.examples import write_examples
 from dlcli.score.intervals import dependent, group_notes, loss_estimate, metric_estimate
+from dlcli.score.losses import losses_of
 from dlcli.score.members import Members, member_outputs
 from dlcli.score.notable_texts import notable_texts
 from dlcli.score.outcome import Outcome
@@ -328,7 +328,7 @@ def _members(experiment: Experiment, scored_data: ScoredData, model: Any) -> Mem
 def with_losses(experiment: Experiment, outcome: Outcome) -> Outcome:
     """Returns the outcome with the loss of each example that counts; without losses, where the loss has one value for all."""
     assert outcome.scores is not None
-    losses, counted = _losses(experiment, len(outcome.classes), outcome.truth, outcome.scores)
+    losses, counted = losses_of(experiment, len(outcome.classes), outcome.truth, outcome.scores)
     return replace(outcome, losses=losses) if losses.ndim and np.isfinite(losses[counted]).all() else outcome
 
 
@@ -342,7 +342,7 @@ def score_outcome(experiment: Experiment, outcome: Outcome, data: dict[str, Any]
 def _with_intervals(experiment: Experiment, outcome: Outcome, data: dict[str, Any]) -> Scores:
     truth, scores, task, groups = outcome.truth, outcome.scores, outcome.task, outcome.groups
     assert scores is not None
-    losses, counted = _losses(experiment, len(outcome.classes), truth, scores)
+    losses, counted = losses_of(experiment, len(outcome.classes), truth, scores)
     estimates = {"loss": dependent(loss_estimate(losses[counted]), None if groups is None else groups[counted], task)}
     for metric in experiment.training.metrics or []:
         estimates[metric.name] = dependent(metric_estimate(metric, truth, scores, task), groups, task)
@@ -387,35 +387,3 @@ def predictions(model: Any, batches: Any, experiment: Experiment, before_batch: 
 
 def _metric_values(experiment: Experiment, truth: Array, scores: Array) -> dict[str, float]:
     return {metric.name: metric.score(truth, scores, experiment.task) for metric in experiment.training.metrics or []}
-
-
-def mean_loss(experiment: Experiment, outputs: int, truth: Array, scores: Array) -> float:
-    """Returns the mean loss over the examples that count, without regularisation penalties; NaN where none counts."""
-    return _mean(each_loss(experiment, outputs, truth, scores))
-
-
-def _mean(losses: Array) -> float:
-    return float(np.mean(losses)) if losses.size else float("nan")
-
-
-def each_loss(experiment: Experiment, outputs: int, truth: Array, scores: Array) -> Array:
-    """Returns the loss of every example that counts, float64 `(n,)`, without regularisation penalties.
-
-    The Dice loss is one number for all of them, shape `()`.
-    """
-    losses, counted = _losses(experiment, outputs, truth, scores)
-    counted_losses: Array = losses[counted]
-    return counted_losses
-
-
-def _losses(experiment: Experiment, outputs: int, truth: Array, scores: Array) -> tuple[Array, Any]:
-    """Returns the loss of every example, and which examples count; the loss of the others is NaN."""
-    loss, output = experiment.training.loss, experiment.task.output
-    labels = output.labels(truth)
-    if labels.dtype.kind == "i" and not loss.integer_labels:
-        labels = keras.utils.to_categorical(truth, outputs)
-    tensors = (keras.ops.convert_to_tensor(labels), keras.ops.convert_to_tensor(output.model_output(scores)))
-    losses, counted = np.asarray(loss.each(*tensors), dtype="float64"), loss.counted(truth)
-    if losses.ndim > 1:  # of an output that is not a row
-        losses = losses.reshape(len(losses), -1).mean(axis=1)
-    return (losses, ...) if counted is None else (np.where(counted, losses, np.nan), counted)

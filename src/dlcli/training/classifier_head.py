@@ -12,7 +12,7 @@ from dlcli.models.features import CachedFeatures, cached_features
 from dlcli.models.network import model_name
 from dlcli.runs.reporter import EpochReport
 from dlcli.runtime.engine import keras
-from dlcli.score.evaluate import mean_loss
+from dlcli.score.losses import mean_loss
 from dlcli.spec.model.heads import ClassifierSpec
 from dlcli.training.recorder import Best, Record
 from dlcli.training.setup import TrainingSetup

@@ -19,7 +19,7 @@ from dlcli.runs import RunFolder
 from dlcli.runtime.images import ImageFiles
 from dlcli.runtime.inputs import Inputs
 from dlcli.runtime.layers import single_layers
-from dlcli.spec.data.sources.base import composed
+from dlcli.spec.data.sources.labels import composed
 
 _BLOCK = 64
 _MAP_AXES = 4

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 
 from dlcli.spec.data.balance import BalanceSpec
-from dlcli.spec.data.sources.base import composed
+from dlcli.spec.data.sources.labels import composed
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.support import words_against
 from dlcli.tasks import Decisions

@@ -12,7 +12,8 @@ from typing import Any, cast
 
 from dlcli.spec.base import walk
 from dlcli.spec.data.data import ImageSettings
-from dlcli.spec.data.sources.base import SeriesSource, composed
+from dlcli.spec.data.sources.base import SeriesSource
+from dlcli.spec.data.sources.labels import composed
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.layers import LayerSpec, ShapeError
 from dlcli.spec.model.layers.dense import ActivationLayer

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dlcli.data.doctor.check import ClassCheck, Progress, Subject
 from dlcli.data.doctor.issue import Issue
-from dlcli.spec.data.sources.base import label_notes
+from dlcli.spec.data.sources.labels import label_notes
 
 
 class ClassNames(ClassCheck):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dlcli.errors import DataError
-from dlcli.spec.data.sources.base import class_name, label_notes, labels_of
+from dlcli.spec.data.sources.labels import class_name, label_notes, labels_of
 from dlcli.spec.data.sources.table.cells import MARKS, is_whole
 from dlcli.spec.data.sources.table.contents import Table, gaps_in, numbers_in
 from dlcli.spec.data.sources.table.facts import number_hint

@@ -13,9 +13,10 @@ from pydantic import Field, PrivateAttr
 from dlcli.errors import DataError
 from dlcli.program import command
 from dlcli.spec.data.sources import folder_revision_1
-from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, composed, label_notes
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec
 from dlcli.spec.data.sources.file_tree import Tree, by_extension, has_image, holds_image, listing, walk
 from dlcli.spec.data.sources.folder_layout import Layout, find_layout, named_layout
+from dlcli.spec.data.sources.labels import composed, label_notes
 from dlcli.spec.data.sources.metadata import METADATA, metadata_columns, read_metadata
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import Task, names_of

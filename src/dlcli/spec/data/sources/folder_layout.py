@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from dlcli.spec.data.sources.base import composed
 from dlcli.spec.data.sources.file_tree import Listing, has_image, holds_image, listing, walk
+from dlcli.spec.data.sources.labels import composed
 from dlcli.spec.data.sources.part_names import SPLITS, is_for_unlabelled, part_of
 
 _DEEPEST = 6

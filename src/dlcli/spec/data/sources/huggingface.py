@@ -15,17 +15,8 @@ from pydantic import Field
 from dlcli.errors import DataError
 from dlcli.spec.base import Count
 from dlcli.spec.data.sizes import size_in_words
-from dlcli.spec.data.sources.base import (
-    Examples,
-    Facts,
-    Opened,
-    Request,
-    SourceSpec,
-    composed,
-    labels_of,
-    row_ids,
-    with_dropped,
-)
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, row_ids, with_dropped
+from dlcli.spec.data.sources.labels import composed, labels_of
 from dlcli.spec.data.sources.named_columns import lacking_columns, text_faults
 from dlcli.spec.data.sources.parquet_files import NumberValues, TextCells, TextValues, side_array
 from dlcli.spec.data.sources.part_names import part_of

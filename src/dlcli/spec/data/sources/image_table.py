@@ -267,7 +267,7 @@ class _Rows:
 
     def targets(self, task: Task, classes: tuple[str, ...] | None) -> tuple[Array, tuple[str, ...] | None]:
         """Returns the targets of the rows, and the names of the classes, labels or columns."""
-        from dlcli.spec.data.sources.base import labels_of
+        from dlcli.spec.data.sources.labels import labels_of
 
         if self._source.separator is None or not task.output.reads_labels:
             return self._plain_targets(task, classes)

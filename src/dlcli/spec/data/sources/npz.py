@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, PrivateAttr
 
 from dlcli.errors import DataError
-from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes, labels_of, no_labels, row_ids
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes, row_ids
+from dlcli.spec.data.sources.labels import labels_of, no_labels
 from dlcli.spec.data.sources.npz_names import named_like, nearest_pair, pairs_of, parts_of, stem_and_part
 from dlcli.spec.data.sources.npz_values import (
     array_header,

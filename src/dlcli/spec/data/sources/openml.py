@@ -16,8 +16,9 @@ from pydantic import Field
 
 from dlcli.errors import DataError
 from dlcli.spec.base import Count
-from dlcli.spec.data.sources.base import Facts, Opened, Request, SourceSpec, file_bytes, label_notes, labels_of
+from dlcli.spec.data.sources.base import Facts, Opened, Request, SourceSpec, file_bytes
 from dlcli.spec.data.sources.fetched import FetchedSource, most_bytes
+from dlcli.spec.data.sources.labels import label_notes, labels_of
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import TASKS, Task, names_of
 from dlcli.visible import listed

@@ -11,8 +11,9 @@ from pydantic import Field, PrivateAttr
 from dlcli.errors import DataError
 from dlcli.runtime.column_kinds import ColumnKind
 from dlcli.spec.base import Count
-from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes, label_notes, with_dropped
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes, with_dropped
 from dlcli.spec.data.sources.column_kinds import CATEGORY, NUMBER, TEXT
+from dlcli.spec.data.sources.labels import label_notes
 from dlcli.spec.data.sources.named_columns import input_faults, lacking_columns, listed_twice, text_faults
 from dlcli.spec.data.sources.parquet_columns import ColumnPlan
 from dlcli.spec.data.sources.parquet_files import NUMBERS, TEXTS, ParquetFiles, is_number, look_at_files, matching_files

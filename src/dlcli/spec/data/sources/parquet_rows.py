@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dlcli.errors import DataError
-from dlcli.spec.data.sources.base import labels_of
+from dlcli.spec.data.sources.labels import labels_of
 from dlcli.spec.data.sources.parquet_columns import InputColumns
 from dlcli.spec.data.sources.parquet_files import NumberValues, TextValues, batches, is_number, look_at_files, side_array
 from dlcli.tasks import Task

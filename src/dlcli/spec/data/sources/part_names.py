@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from dlcli.spec.data.sources.base import composed
+from dlcli.spec.data.sources.labels import composed
 
 SPLITS = ("train", "validation", "test")
 """The names of the splits, in the order in which they are written and shown."""

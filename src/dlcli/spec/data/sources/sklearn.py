@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from dlcli.errors import DataError
-from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, file_bytes, labels_of, row_ids
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, file_bytes, row_ids
 from dlcli.spec.data.sources.fetched import FetchedSource, most_bytes
+from dlcli.spec.data.sources.labels import labels_of
 from dlcli.spec.data.sources.sklearn_sets import IMAGES_OF_A_PERSON, PEOPLE, SETS, FetchedSet
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import Task

@@ -14,9 +14,10 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from dlcli.errors import DataError
-from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, composed, file_bytes, label_notes
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes
 from dlcli.spec.data.sources.column_kinds import TEXT
 from dlcli.spec.data.sources.file_tree import Tree, listing, walk
+from dlcli.spec.data.sources.labels import composed, label_notes
 from dlcli.spec.data.sources.part_names import SPLITS, part_of
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import Task, names_of

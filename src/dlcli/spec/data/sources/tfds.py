@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from dlcli.errors import DataError, Interrupted
-from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, composed, labels_of, row_ids
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, row_ids
+from dlcli.spec.data.sources.labels import composed, labels_of
 from dlcli.spec.data.sources.named_columns import column_guess, lacking_columns
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import Task, names_of

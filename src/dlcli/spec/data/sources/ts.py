@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from dlcli.errors import DataError
-from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes, labels_of, row_ids
+from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes, row_ids
+from dlcli.spec.data.sources.labels import labels_of
 from dlcli.spec.data.sources.ts_file import TsHeader, read_header, read_series
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import Task, names_of
