@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,6 +16,15 @@ from dlcli.errors import DataError, Interrupted
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, row_ids
 from dlcli.spec.data.sources.labels import composed, labels_of
 from dlcli.spec.data.sources.named_columns import column_guess, lacking_columns
+from dlcli.spec.data.sources.tfds_values import (
+    as_array,
+    column_values,
+    converter,
+    is_deep_image,
+    is_text,
+    side_values,
+    text_values,
+)
 from dlcli.spec.paths import FilePath
 from dlcli.tasks import Task, names_of
 
@@ -215,7 +223,7 @@ class Tfds(SourceSpec):
         names = tuple(name for name in names if name in builder.info.features)
         where = f"TFDS split {expression!r} of {self.name}"
         columns = read_features(builder, expression, names) if names else {}
-        return {name: _side_cells(values, builder.info.features[name], name, where) for name, values in columns.items()}
+        return {name: side_values(values, builder.info.features[name], name, where) for name, values in columns.items()}
 
     def _test_split(self, builder: Any) -> str | None:
         if self.test != "auto":
@@ -262,7 +270,7 @@ class Tfds(SourceSpec):
 
         key = builder.info.supervised_keys[0]
         is_requested = request.image.value_range == "auto" and request.revision > 1
-        if isinstance(key, dict) or not is_requested or not _is_deep_image(builder.info.features[key]):
+        if isinstance(key, dict) or not is_requested or not is_deep_image(builder.info.features[key]):
             return None
         limits, _ = read_split(builder, self.train, lambda pixels: (float(pixels.min()), float(pixels.max())))
         low, high = min(low for low, _ in limits), max(high for _, high in limits)
@@ -277,22 +285,22 @@ class Tfds(SourceSpec):
         where = f"TFDS split {expression!r} of {self._set}"
         key = builder.info.supervised_keys[0]
         features = builder.info.features
-        convert = None if isinstance(key, dict) else _converter(features[key], request.image, where)
+        convert = None if isinstance(key, dict) else converter(features[key], request.image, where)
         try:
             inputs, labels = read_split(builder, expression, convert)
         except ValueError as error:
             raise DataError(f"{where}: {_first_line(error)}") from None
-        if not isinstance(key, dict) and _is_text(features[key]):
-            return TableColumns({key: _texts(inputs, features[key], key, where)}, {key: TEXT}), labels
+        if not isinstance(key, dict) and is_text(features[key]):
+            return TableColumns({key: text_values(inputs, features[key], key, where)}, {key: TEXT}), labels
         if isinstance(key, dict):
             cells = {
-                name: (_texts if name in self.text else _cells)(inputs[name], features[source], name, where)
+                name: (text_values if name in self.text else column_values)(inputs[name], features[source], name, where)
                 for name, source in key.items()
             }
             if lacking := [name for name in self.text if name not in cells]:
                 raise DataError(f"data.source.text: {where} has no column `{lacking[0]}`; {column_guess(lacking[0], [*cells])}")
             return TableColumns(cells, kinds_of(cells, self.text)), labels
-        return array_inputs(_as_array(inputs, where)), labels
+        return array_inputs(as_array(inputs, where)), labels
 
     def _targets(
         self, feature: Any, labels: Any, task: Task, classes: tuple[str, ...] | None, expression: str
@@ -352,93 +360,6 @@ def _class_names(file: Path, label: dict[str, Any] | None) -> tuple[str, ...]:
     if file.is_file():
         return tuple(composed(line) for line in file.read_text(encoding="utf-8").split("\n") if line)
     return tuple(str(number) for number in range(int(label.get("numClasses", 0))))
-
-
-def _converter(feature: Any, image: Any, where: str) -> Any:
-    """Returns what resizes each of a feature's images to the requested size; None where they have it already."""
-    from dlcli.runtime.image_arrays import fit_array
-
-    shape = feature.shape
-    if not _is_image(feature):
-        return None
-    if None in shape[:2] and image.size is None:
-        raise DataError(f"{where}: its images have different sizes; set one size: `data.image.size: [96, 96]`")
-    fixed = image.size in (None, shape[:2]) and image.channels in (None, shape[2])
-    return None if fixed and feature.np_dtype == "uint8" else partial(fit_array, image=image)
-
-
-def _is_image(feature: Any) -> bool:
-    return len(feature.shape) == 3 and feature.np_dtype in ("uint8", "uint16") and hasattr(feature, "decode_example")
-
-
-def _is_text(feature: Any) -> bool:
-    return type(feature).__name__ == "Text"
-
-
-def _is_deep_image(feature: Any) -> bool:
-    return _is_image(feature) and feature.np_dtype == "uint16"
-
-
-def _as_array(examples: Any, where: str) -> Array:
-    """Returns inputs as float32, or uint8 where they are images.
-
-    Raises:
-        DataError: they are lists of texts, or differ in shape.
-    """
-    import numpy as np
-
-    if isinstance(examples, list) and len({np.shape(example) for example in examples}) > 1:
-        raise DataError(f"{where}: its inputs differ in shape; dlcli needs one shape for all")
-    inputs: Array = np.asarray(examples)
-    if inputs.dtype.kind not in "fiub":
-        raise DataError(f"{where}: its inputs are neither numbers nor single texts")
-    if inputs.dtype == "uint8" and inputs.ndim == 4:
-        return inputs
-    numbers: Array = inputs.astype("float32")
-    return numbers[:, None] if numbers.ndim == 1 else numbers
-
-
-def _cells(values: Any, feature: Any, name: str, where: str) -> Array:
-    """Returns one column of a set as float32, or as text where it is text or the number of a named category."""
-    import numpy as np
-
-    column = np.asarray(values)
-    if column.ndim != 1:
-        raise DataError(f"{where}: column `{name}` does not have a single value per example")
-    names = getattr(feature, "names", None)
-    if names:
-        return np.array([names[value] if value >= 0 else "" for value in column.tolist()], dtype=object)
-    if column.dtype.kind in "fiub":
-        return column.astype("float32")
-    texts = [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in column.tolist()]
-    return np.array(texts, dtype=object)
-
-
-def _texts(values: Any, feature: Any, name: str, where: str) -> Array:
-    """Returns a column of texts, "" for gaps.
-
-    Raises:
-        DataError: it has numbers.
-    """
-    import numpy as np
-
-    from dlcli.runtime.column_kinds import CellForm
-    from dlcli.spec.data.sources.column_kinds import TEXT
-    from dlcli.spec.data.sources.table.cells import filled_text
-
-    column = _cells(values, feature, name, where)
-    if column.dtype != object:
-        raise DataError(f"{where}: column `{name}` has numbers, not texts; take it out of `data.source.text`")
-    return TEXT.read(np.array([filled_text(text) for text in column.tolist()], dtype=object), CellForm()).values
-
-
-def _side_cells(values: Any, feature: Any, name: str, where: str) -> Array:
-    """Returns a feature as `_cells` does, but numbers in their own type."""
-    import numpy as np
-
-    column = np.asarray(values)
-    is_number = column.ndim == 1 and column.dtype.kind in "fiub" and not getattr(feature, "names", None)
-    return column if is_number else _cells(values, feature, name, where)
 
 
 def _reason(error: Exception) -> str:
