@@ -180,6 +180,23 @@ def test_batches_that_are_padded_less_have_the_same_outputs(table: Path, layers:
     np.testing.assert_allclose(network.functional(short), network.functional(rows.read(order)), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("without_pictures")
+def test_rows_of_texts_alone_take_a_byte_a_token_and_have_the_numbers_of_the_model(table: Path) -> None:
+    def bytes_of(features: str) -> float:
+        loaded = load(spec(table, LSTM, name="bytes"), [f"data.source.features={features}"]).experiment
+        splits = open_splits(loaded)
+        experiment = resolved_for(loaded, splits, Device("cpu", "cpu", "float32", "exact"))
+        network = build_model(experiment, replace(splits, vocabularies=vocabularies_of(experiment, splits)))
+        inputs = splits.train.inputs
+        places = np.arange(len(inputs))
+        rows = network.encoded(inputs)
+        np.testing.assert_array_equal(rows.read(places), network.encode(inputs.read(places)))
+        return rows.memory_bytes / rows.read(places).size
+
+    assert bytes_of("[title, body]") == 1
+    assert bytes_of("[title, body, stars]") == 4
+
+
 def test_batches_by_length_are_the_default_where_layers_take_several_lengths(table: Path) -> None:
     def resolved(layers: str, batches: str) -> str:
         experiment = load(spec(table, layers, name="b", data=f"text: {{max_length: 9, batches: {batches}}}")).experiment

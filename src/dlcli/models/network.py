@@ -24,6 +24,7 @@ from dlcli.runtime.inputs import Arrays, Inputs
 from dlcli.runtime.layers import single_layers
 from dlcli.runtime.length_draw import TextPlace
 from dlcli.runtime.stream import ordered_batches
+from dlcli.runtime.token_rows import TokenRows, token_dtype
 from dlcli.runtime.windows import Windows
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.base import TARGET_UNITS, blocks_of
@@ -55,6 +56,7 @@ class Network:
         encode: the Keras model from raw columns to rows for `functional`; None where inputs are arrays.
         backbone: the layer or model from scaled examples to features; None where the model has none.
         texts: where the rows that `encode` returns have tokens of texts; None where they have none.
+        tokens_dtype: the type that holds these rows if they have nothing but tokens; None where float32 does.
         fixed: the ids of the layers that no stage trains, such as vectors of words with `trainable: false`.
     """
 
@@ -70,9 +72,10 @@ class Network:
         body: Any = None,
         head: Any = None,
         texts: TextPlace | None = None,
+        tokens_dtype: str | None = None,
     ) -> None:
         self.model, self.functional, self.whole, self.features = model, functional, whole, features
-        self.encode, self.backbone, self.texts = encode, backbone, texts
+        self.encode, self.backbone, self.texts, self.tokens_dtype = encode, backbone, texts, tokens_dtype
         self._body, self._head = body, head
         # Built with the other submodels, so that its initial weights are drawn from the seed in the same order in every run.
         self._learner = model.learner(self)
@@ -118,12 +121,12 @@ class Network:
         if inputs.on_disk or not fits_in_memory(4 * len(inputs) * int(self.encode.output_shape[-1])):
             return EncodedRows(inputs, self.encode)
         if inputs.text_columns:
-            return Arrays(self._encoded_in_blocks(inputs))
+            return (TokenRows if self.tokens_dtype else Arrays)(self._encoded_in_blocks(inputs))
         return Arrays(self.encode.predict(ordered_batches(inputs, examples=len(inputs), batch_size=1024), verbose=0))
 
     def _encoded_in_blocks(self, inputs: Inputs) -> Array:
         """Returns the encoded rows of a table with texts: those of a block alone are tensors, not all texts at once."""
-        rows = np.empty((len(inputs), int(self.encode.output_shape[-1])), "float32")
+        rows = np.empty((len(inputs), int(self.encode.output_shape[-1])), self.tokens_dtype or "float32")
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             places = np.arange(start, min(start + _ROWS_AT_ONCE, len(rows)))
             rows[start : places[-1] + 1] = self.encode(inputs.read(places), training=False)
@@ -309,7 +312,8 @@ def _build_for_columns(
     first, encode = sum(width for kind, width in columns.widths if not kind.is_text), keras.Model(raw, rows)
     functional.input_spec = keras.layers.InputSpec(ndim=2)  # batches of short texts have fewer features (`CutRows`)
     texts = TextPlace(first, len(vocabularies), experiment.model.batch_lengths(text.max_length)) if vocabularies else None
-    return Network(experiment.model, functional, whole, features, encode=encode, texts=texts)
+    dtype = token_dtype(columns.vocabularies.values()) if vocabularies and not first else None
+    return Network(experiment.model, functional, whole, features, encode=encode, texts=texts, tokens_dtype=dtype)
 
 
 def _output(

@@ -171,6 +171,14 @@ def test_a_hundred_thousand_rows_and_ten_thousand_classes(tmp_path: Path) -> Non
     assert [found.classes[number] for number in found.parts["train"].targets[[0, 1, 99_999]]] == ["k0", "k1", "k9999"]
 
 
+def test_equal_targets_are_one_object_in_memory(tmp_path: Path) -> None:
+    rows = "".join(f"{index},{'yes ' if index % 3 else 'no'}\n" for index in range(9_000))
+    read = table(tmp_path, f"x,target\n{rows}").table(str(tmp_path / "train.csv"))
+    assert read.raw["target"][:4] == ["no", "yes", "yes", "no"]
+    assert len({id(cell) for cell in read.raw["target"]}) == 2
+    assert read.numbers[[0, -1]].tolist() == [1, 9_000]
+
+
 @pytest.mark.skipif(not DATA, reason="DLCLI_TEST_DATA is not set")
 def test_titanic() -> None:
     path = f"{DATA}/tabular/titanic_train.csv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from functools import cached_property
 from itertools import repeat
 from operator import eq
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dlcli.errors import DataError
 from dlcli.spec.data.sources.table.cells import SPACES, is_number, normalized, plain_number
@@ -73,6 +74,7 @@ class _Columns:
         self.values = [_Cells(marks, strip=strip) for _ in names]
         self._places = {name: names.index(name) for name in raw if name in names}
         self.raw: dict[str, list[str]] = {name: [] for name in self._places}
+        self._written = {name: _Cells((), strip=True) for name in self._places}  # so that equal cells are one object here too
         self._block: list[list[str]] = []
 
     def add(self, row: list[str]) -> None:
@@ -93,7 +95,8 @@ class _Columns:
                 values.remember(cell for cell in column if cell is not None)
             column += map(values.__getitem__, cells)
         for name, place in self._places.items():
-            self.raw[name] += [normalized(row[place]) for row in self._block]
+            written = self._written[name]
+            self.raw[name] += [cast("str", written[row[place]]) for row in self._block]
         self._block.clear()
 
 
@@ -168,7 +171,7 @@ def read_table(path: str | Path, settings: Settings, marks: Collection[str], raw
     """
     import numpy as np
 
-    numbers: list[int] = []
+    numbers = array("q")  # a list of two million numbers takes 80 MB
     left_out: Counter[str] = Counter()
     faults: list[Row] = []
     try:
