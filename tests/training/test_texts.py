@@ -191,7 +191,7 @@ def test_rows_of_texts_alone_take_a_byte_a_token_and_have_the_numbers_of_the_mod
         places = np.arange(len(inputs))
         rows = network.encoded(inputs)
         np.testing.assert_array_equal(rows.read(places), network.encode(inputs.read(places)))
-        return rows.memory_bytes / rows.read(places).size
+        return float(rows.memory_bytes / rows.read(places).size)
 
     assert bytes_of("[title, body]") == 1
     assert bytes_of("[title, body, stars]") == 4
