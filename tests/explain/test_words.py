@@ -122,6 +122,17 @@ def test_words_of_all_text_columns_are_replaced_by_a_letter_that_no_token_has(ru
     assert occlusion.without(row, [words[0], words[2]]) == {"title": "\u16a2 \u16a2!影好", "body": "", "stars": 1.0}
 
 
+def test_words_of_mixed_scripts_are_replaced_without_joining_their_neighbours(run: RunFolder) -> None:
+    settings = run.experiment().data.text.model_copy(update={"split": "unicode_words", "max_length": 9})
+    layout = InputLayout({"title": TEXT})
+    occlusion = Occlusion(None, layout, settings, {"title": ("", "[UNK]", "a")}, run.experiment().task, ("a", "b"))
+    row = {"title": "It's 电影OK，so\u00adft 👍"}
+    words = occlusion.words(row)
+    assert [word.text for word in words] == ["its", "电", "影", "ok", "soft"]
+    assert occlusion.without(row, [words[0], words[2]]) == {"title": " \u16a0  电 \u16a0 OK，so\u00adft 👍"}
+    assert [row["title"][word.start : word.end] for word in words] == ["It's", "电", "影", "OK", "so\u00adft"]
+
+
 def test_three_classes_and_files_of_texts(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     for name, word in (("good", "lovely"), ("bad", "awful"), ("odd", "weird")):

@@ -91,6 +91,21 @@ def test_the_tokens_are_those_of_the_run(run: RunFolder) -> None:
     }
 
 
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    text = "max_length: 6, split: unicode_words, standardize: lower"
+    return trained_on_texts(tmp_path_factory.mktemp("mixed"), "kim_cnn", text=text)
+
+
+@pytest.mark.parametrize("form", ["keras", "saved_model", "onnx"])
+def test_exports_of_words_of_mixed_scripts_agree(mixed: RunFolder, form: Format) -> None:
+    assert {"電", "影", "it", "größe"} < set(mixed.vocabularies()["review"])
+    exported = export(mixed, form)
+    assert exported.agreement.agrees
+    if form == "onnx":
+        assert json.loads((exported.path / "tokens.json").read_text())["settings"]["split"] == "unicode_words"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("layers", "text"), [(LSTM, "split: character, max_length: 7"), ("transformer", "max_length: 5")])
 def test_recurrent_networks_and_transformers_are_exported_as_onnx_and_litert(tmp_path: Path, layers: str, text: str) -> None:

@@ -19,6 +19,7 @@ from dlcli.runtime.engine import keras
 from dlcli.runtime.keras_file import read_config, set_float32, write_in_float32
 from dlcli.runtime.loading import load_model
 from dlcli.runtime.saved_layers import SavedLayers, saved_layers
+from dlcli.runtime.unicode_words import words_layer_name
 from dlcli.spec.data.text import TextSettings
 from dlcli.tasks import Task
 from dlcli.upstream.keras import all_layers
@@ -63,7 +64,10 @@ class Original:
         if not texts or self.text.split not in text_tokens.SPLITS:
             return {}
         layers = [layer for layer in self.model.layers if isinstance(layer, keras.layers.TextVectorization)]
-        return {layer.input.name: layer for layer in layers if layer.input.name in texts}
+        first = {layer.input.name: layer for layer in layers if layer.input.name in texts}
+        if self.text.split == "unicode_words":  # the first layer splits into characters
+            return {name: self.model.get_layer(words_layer_name(layer.name)) for name, layer in first.items()}
+        return first
 
     @property
     def tokenizers(self) -> dict[str, text_tokens.Tokenizer]:

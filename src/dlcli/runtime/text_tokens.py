@@ -2,7 +2,8 @@
 
 An export that takes numbers of tokens contains a copy of this file as `tokenizer.py`, and `tokens.json` with the settings and
 the vocabulary of each input. It needs Python alone. It does what `keras.layers.TextVectorization` does: lower case and
-punctuation are those of ASCII only.
+punctuation are those of ASCII only. For the split `unicode_words` letters, marks and digits are those of the Unicode that
+Python knows; characters that it does not know are letters.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,16 @@ PADDING, UNKNOWN = 0, 1
 _TO_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _PUNCTUATION = re.compile(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
 _WORD = re.compile(r"[^ \t\n\v\f\r]+")
+JOINERS = ("\xad", "\u200c", "\u200d", *map(chr, range(0xFE00, 0xFE10)))
+"""Invisible characters inside words and emoji, which are left out: soft hyphens, joiners, and selectors of variants."""
+_WITHOUT_SPACES = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\uff66-\uff9f]"
+)
+"""The scripts without spaces between words: Thai, Lao, Burmese, Khmer, Hiragana, Katakana, Han. Rare Han characters outside the
+first 65,536 of Unicode are letters, so that the list of these characters inside a model stays short."""
+_SEPARATORS = {"P", "S", "Z", "Cc", "Cf", "Cs"}
+"""The categories of Unicode, and their first letters, that separate words."""
 
 
 def lower(text: str) -> str:
@@ -46,6 +58,39 @@ def character(text: str) -> list[str]:
     return list(text)
 
 
+def replacement(character: str) -> str:
+    """Returns a character with a space on both sides if it is a word of its own, a space for one that separates words."""
+    category = unicodedata.category(character)
+    if character in JOINERS:
+        return ""
+    if character != "\0" and not _SEPARATORS.isdisjoint({category, category[0]}):  # no vocabulary of Keras can have a NUL
+        return " "
+    return f" {character} " if _WITHOUT_SPACES.match(character) else character
+
+
+class _Replacements(dict[int, str]):
+    """The replacement of each character by its code, as `str.translate` takes them."""
+
+    def __missing__(self, code: int) -> str:
+        return self.setdefault(code, replacement(chr(code)))
+
+
+_REPLACEMENTS = _Replacements()
+
+
+def unicode_words(text: str) -> list[str]:
+    """Returns the runs of letters, marks and digits, and each character of scripts without spaces between words."""
+    return whitespace(text.translate(_REPLACEMENTS))
+
+
+def placed_unicode_words(text: str, standardize: Callable[[str], str]) -> Iterator[tuple[str, int, int]]:
+    """Yields the words of a text after a change of each of its characters, each with its start and its end in the text."""
+    replacements = [standardize(letter).translate(_REPLACEMENTS) for letter in text]
+    places = [place for place, spaced in enumerate(replacements) for _ in spaced]
+    for match in _WORD.finditer("".join(replacements)):
+        yield match[0], places[match.start()], places[match.end() - 1] + 1
+
+
 STANDARDIZE: dict[str, Callable[[str], str]] = {
     "lower_and_strip_punctuation": lower_and_strip_punctuation,
     "lower": lower,
@@ -53,7 +98,11 @@ STANDARDIZE: dict[str, Callable[[str], str]] = {
     "none": str,
 }
 """The changes of a text before it is split, by their names in `data.text.standardize`."""
-SPLITS: dict[str, Callable[[str], list[str]]] = {"whitespace": whitespace, "character": character}
+SPLITS: dict[str, Callable[[str], list[str]]] = {
+    "whitespace": whitespace,
+    "character": character,
+    "unicode_words": unicode_words,
+}
 """The ways to split a text, by their names in `data.text.split`."""
 
 

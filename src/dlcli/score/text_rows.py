@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlcli.runtime.inputs import Inputs
+from dlcli.runtime.text_tokens import unicode_words
 from dlcli.score.encoded_columns import encoded_columns
 from dlcli.spec.data.text import TextSettings
 
@@ -40,4 +41,6 @@ def _vectorizer(settings: TextSettings) -> Any:
 
     if settings.split == "character":
         return TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
+    if settings.split == "unicode_words":
+        return TfidfVectorizer(tokenizer=unicode_words, token_pattern=None, ngram_range=(1, 2), sublinear_tf=True)
     return TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")

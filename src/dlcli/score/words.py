@@ -16,7 +16,7 @@ from dlcli.models.raw_output import before_squashing
 from dlcli.runtime.columns import InputLayout
 from dlcli.runtime.engine import tf
 from dlcli.runtime.inputs import Inputs
-from dlcli.runtime.text_tokens import STANDARDIZE
+from dlcli.runtime.text_tokens import STANDARDIZE, placed_unicode_words
 from dlcli.spec.data.text import TextSettings
 from dlcli.tasks import Classes, Decisions, Task
 
@@ -84,6 +84,10 @@ class Occlusion:
 
     def _words_of(self, column: str, text: str) -> Iterator[Word]:
         standardize = STANDARDIZE[self._settings.standardize]
+        if self._settings.split == "unicode_words":
+            for word, start, end in placed_unicode_words(text, standardize):
+                yield Word(column, start, end, word)
+            return
         pattern = re.compile(".", re.DOTALL) if self._settings.split == "character" else _WORD
         for match in pattern.finditer(text):
             if word := standardize(match[0]):
@@ -92,9 +96,11 @@ class Occlusion:
     def without(self, row: Row, words: Sequence[Word]) -> Row:
         """Returns an example with unknown words in place of some words."""
         changed = dict(row)
+        # a letter would become a part of the words beside a character that is a word
+        unknown = f" {self._unknown} " if self._settings.split == "unicode_words" else self._unknown
         for word in sorted(words, key=lambda word: word.start, reverse=True):
             text = changed[word.column]
-            changed[word.column] = text[: word.start] + self._unknown + text[word.end :]
+            changed[word.column] = text[: word.start] + unknown + text[word.end :]
         return changed
 
     def scores(self, rows: Sequence[Row]) -> Array:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.data.doctor.check import Progress, Subject
 from dlcli.runtime.inputs import Inputs
 from dlcli.runtime.padded_series import filled_series
+from dlcli.runtime.text_tokens import unicode_words
 from dlcli.upstream.sklearn import import_sklearn
 
 CELLS, DIRECTIONS, SIDE = 4, 8, 32
@@ -57,8 +60,12 @@ def _of_texts(texts: Array, split: str) -> Array:
     import_sklearn()
     from sklearn.feature_extraction.text import HashingVectorizer
 
-    characters = {"analyzer": "char", "ngram_range": (1, 3)} if split == "character" else {}
-    vectorizer = HashingVectorizer(n_features=_TEXT_FEATURES, alternate_sign=False, dtype=np.float32, **characters)
+    ways: dict[str, dict[str, Any]] = {
+        "character": {"analyzer": "char", "ngram_range": (1, 3)},
+        "unicode_words": {"tokenizer": unicode_words, "token_pattern": None},
+    }
+    way = ways.get(split, {})
+    vectorizer = HashingVectorizer(n_features=_TEXT_FEATURES, alternate_sign=False, dtype=np.float32, **way)
     return np.asarray(vectorizer.transform(texts).toarray())
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dlcli.runtime.tokens import TokenSettings
 
 Standardize = Literal["lower_and_strip_punctuation", "lower", "strip_punctuation", "none"]
-Split = Literal["whitespace", "character"]
+Split = Literal["whitespace", "character", "unicode_words"]
 TextBatches = Literal["auto", "by_length", "shuffled"]
 
 
@@ -37,7 +37,9 @@ class TextSettings(Spec):
     )
     split: Split = Field(
         default="whitespace",
-        description="`whitespace`: tokens are words between spaces; `character`: each character is a token, as for Chinese.",
+        description="`whitespace`: tokens are words between spaces; `character`: each character is a token, as for Chinese;"
+        " `unicode_words`: runs of letters and digits are tokens, and each character of scripts without spaces between words,"
+        " as for texts that mix Chinese or Thai with English; all other characters separate.",
     )
     batches: TextBatches = Field(
         default="auto",
