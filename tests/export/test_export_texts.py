@@ -97,7 +97,10 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return trained_on_texts(tmp_path_factory.mktemp("mixed"), "kim_cnn", text=text)
 
 
-@pytest.mark.parametrize("form", ["keras", "saved_model", "onnx"])
+SLOW_FORMS = [pytest.param(form, marks=pytest.mark.slow) for form in ("keras", "saved_model", "tflite")]
+
+
+@pytest.mark.parametrize("form", [*SLOW_FORMS, "onnx"])
 def test_exports_of_words_of_mixed_scripts_agree(mixed: RunFolder, form: Format) -> None:
     assert {"電", "影", "it", "größe"} < set(mixed.vocabularies()["review"])
     exported = export(mixed, form)
