@@ -27,9 +27,9 @@ def _labels_and_outputs(loss: Any, task: str, examples: int = 11) -> tuple[Array
         classes = random.integers(0, 3, examples)
         labels = classes if loss.integer_labels else np.eye(3, dtype="float32")[classes]
         return labels, random.dirichlet(np.ones(3), examples).astype("float32")
-    columns = 1 if task == "binary" else 2
+    columns = {"binary": 1, "forecast": 3}.get(task, 2)  # a forecast has a column for each quantile
     outputs = random.uniform(0.05, 0.95, (examples, columns)).astype("float32")
-    if task == "regression":
+    if task in ("regression", "forecast"):
         return random.uniform(0.5, 4, (examples, columns)).astype("float32"), outputs
     return random.integers(0, 2, (examples, columns)).astype("float32"), outputs
 
