@@ -9,7 +9,7 @@ import pytest
 
 from dlcli.errors import DataError
 from dlcli.spec.data.sources.ts import Ts
-from spec.sources.opening import opened
+from spec.sources.opening import opened, request
 
 HEAD = "# comment\n@problemName p\n@timestamps false\n@univariate false\n@classLabel true b a\n@data\n"
 TRAIN = HEAD + "1,2,3:4,5,6:a\n\n7,8:9,10:b\n"
@@ -56,12 +56,5 @@ def test_series_of_one_length_have_no_padding_and_numbers_are_targets(tmp_path: 
     ],
 )
 def test_wrong_files_are_refused_with_their_line(tmp_path: Path, text: str, fault: str) -> None:
-    wrong = source(tmp_path / "train.ts", text)
     with pytest.raises(DataError, match=fault):
-        raise DataError(next(iter(message for _, message in wrong.faults()), "")) if list(wrong.faults()) else _opening(wrong)
-
-
-def _opening(wrong: Ts) -> Exception:
-    """Opens the source, which raises."""
-    opened(wrong)
-    return AssertionError("the source was opened")
+        source(tmp_path / "train.ts", text).open(request())
