@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from dlcli.arrays import Array
-from dlcli.runtime.inputs import Inputs, Kind
+from dlcli.runtime.derived_rows import DerivedRows
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedRows(Inputs):
+class EncodedRows(DerivedRows):
     """Rows of a table as float32 `(n, features)`; the features are computed when a batch is read.
 
     They have the same bits as features that are computed once: the encoding of a row does not depend on other rows.
@@ -21,27 +21,12 @@ class EncodedRows(Inputs):
         encode: the Keras model that encodes them.
     """
 
-    rows: Inputs
     encode: Any
-    kind: ClassVar[Kind] = "arrays"
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The number of features."""
         return (int(self.encode.output_shape[-1]),)
-
-    @property
-    def memory_bytes(self) -> int:
-        """The bytes of the rows before they are encoded."""
-        return self.rows.memory_bytes
-
-    @property
-    def on_disk(self) -> bool:
-        """Whether the rows stay on the disk."""
-        return self.rows.on_disk
 
     def take(self, places: Array) -> Self:
         """Returns the rows at the given places."""
@@ -56,15 +41,3 @@ class EncodedRows(Inputs):
         """Returns a function from indices to the features of a batch."""
         read = self.rows.reader()
         return lambda indices: self.encode(read(indices), training=False)
-
-    def keys(self, places: Array) -> list[Any]:
-        """Returns a hash of each row's cells."""
-        return self.rows.keys(places)
-
-    def digest(self, place: int) -> bytes:
-        """Returns a digest of a row's cells."""
-        return self.rows.digest(place)
-
-    def content(self) -> Iterator[tuple[str, bytes | memoryview]]:
-        """Yields the bytes of each column by name."""
-        return self.rows.content()

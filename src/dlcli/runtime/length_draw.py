@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 
 from dlcli.arrays import Array
-from dlcli.runtime.inputs import Inputs, Kind
+from dlcli.runtime.derived_rows import DerivedRows
 from dlcli.runtime.stream import Draw, epoch_order, on_host
 
 _BATCHES = 0x1E267
@@ -77,7 +77,7 @@ class LengthDraw:
 
 
 @dataclass(frozen=True, eq=False)
-class CutRows(Inputs):
+class CutRows(DerivedRows):
     """Encoded rows `(n, features)` whose batches have only the steps of their longest text, `(n, fewer features)`.
 
     Attributes:
@@ -85,27 +85,12 @@ class CutRows(Inputs):
         place: where their tokens are.
     """
 
-    rows: Inputs
     place: TextPlace
-    kind: ClassVar[Kind] = "arrays"
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     @property
     def shape(self) -> tuple[int, ...] | None:
         """The number of features of a row that is not cut."""
         return self.rows.shape
-
-    @property
-    def memory_bytes(self) -> int:
-        """The bytes of the rows."""
-        return self.rows.memory_bytes
-
-    @property
-    def on_disk(self) -> bool:
-        """Whether the rows stay on the disk."""
-        return self.rows.on_disk
 
     @property
     def gathers(self) -> bool:
@@ -144,15 +129,3 @@ class CutRows(Inputs):
             return read(indices)[:, : place.first + place.columns * steps]
 
         return cut
-
-    def keys(self, places: Array) -> list[Any]:
-        """Returns a key of each row."""
-        return self.rows.keys(places)
-
-    def digest(self, place: int) -> bytes:
-        """Returns a digest of a row."""
-        return self.rows.digest(place)
-
-    def content(self) -> Iterator[tuple[str, bytes | memoryview]]:
-        """Yields the bytes of the rows."""
-        return self.rows.content()
