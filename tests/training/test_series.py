@@ -196,6 +196,13 @@ def test_a_model_that_is_worse_than_persistence_is_reported(table: Path) -> None
 
 
 @pytest.mark.usefixtures("without_pictures")
+def test_two_trainings_have_the_same_bits(table: Path) -> None:
+    path = spec(table, "twice", "{kind: mlp, units: [16]}", training="epochs: 3, loss: pinball")
+    first = trained(path)
+    for _ in range(3):
+        assert_same_bits(first, trained(path))
+
+
 def test_an_interrupted_training_ends_with_the_same_bits(table: Path) -> None:
     path = spec(table, "gru", GRU, training="epochs: 3, loss: pinball")
     whole = trained(path)

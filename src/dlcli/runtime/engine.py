@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dlcli.upstream.keras import import_keras
+from dlcli.upstream.tensorflow import order_sums
 
 keras = import_keras()
 
 import tensorflow as tf  # noqa: E402  (import_keras has started it; importing it first would be slow and noisy)
+
+order_sums()
 
 __all__ = ["keras", "new_session", "tf"]
 

@@ -25,7 +25,7 @@ class Vectors:
     """The vectors of a vocabulary.
 
     Attributes:
-        values: the vectors by the numbers of the tokens, float32 `(tokens, dimensions)`; padding has 0.
+        values: the vectors by the numbers of the tokens, float32 `(tokens, dimensions)`; padding and missing tokens have 0.
         missing: the tokens that the file lacks, in the order of the vocabulary.
     """
 
@@ -37,13 +37,13 @@ def read_vectors(path: str, vocabulary: Sequence[str], stddev: float | None, siz
     """Returns the vectors of a vocabulary from a file of GloVe, word2vec or fastText in their text form.
 
     A line has a token, which may contain spaces, and the numbers of its vector. A first line with two numbers, as word2vec
-    writes it, is the header. Tokens without a vector get normal random numbers of the mean and the deviation of all vectors,
-    drawn from the seed 0: they are the same in each run. The last results are kept, since the log and each model need them.
+    writes it, is the header. Tokens without a vector get zeros, which say nothing until they are trained: random vectors as large
+    as the others drown them out in small sets. The last results are kept, since the log and each model need them.
 
     Args:
         path: the file; compressed by gzip if its name ends in `.gz`.
         vocabulary: the tokens by their numbers; the first two stand for padding and unknown tokens.
-        stddev: the standard deviation that all values together get; None to leave them as they are.
+        stddev: the standard deviation that the values of the file together get; None to leave them as they are.
         size: the number of values that the vectors must have; None for any.
 
     Raises:
@@ -86,12 +86,10 @@ def _read(path: str, _version: tuple[int, int], vocabulary: tuple[str, ...], std
         raise DataError(f"{path}: no token of the vocabulary has a vector in it")
     vectors = np.stack([rows[place] for place in sorted(rows)])
     scale = 1.0 if stddev is None else stddev / max(float(vectors.std()), 1e-12)
-    mean, deviation = float(vectors.mean()), float(vectors.std())
-    values = np.random.default_rng(0).normal(mean, deviation, (len(vocabulary), vectors.shape[1])).astype("float32")
-    values[sorted(rows)] = vectors
-    values[0] = 0
+    values = np.zeros((len(vocabulary), vectors.shape[1]), "float32")
+    values[sorted(rows)] = vectors * np.float32(scale)
     missing = tuple(token for place, token in enumerate(vocabulary) if place >= FIRST and place not in rows)
-    return Vectors(values * np.float32(scale), missing)
+    return Vectors(values, missing)
 
 
 @contextmanager

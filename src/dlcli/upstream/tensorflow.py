@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +20,29 @@ def steady_options() -> Any:
     options.autotune.enabled = False
     options.deterministic = True
     return options
+
+
+def order_sums() -> None:
+    """Makes all later graphs add three or more tensors in a fixed order, so that a second training gives the same bits.
+
+    The operation `AddN` writes its sum into the first input that no other operation reads any more, and starts the sum with
+    it: the order depends on when threads finish (TensorFlow 2.21, github.com/tensorflow/tensorflow
+    `tensorflow/core/kernels/aggregate_ops.cc`), even with `enable_op_determinism`. Gradients of a tensor with three readers
+    are such sums; here they are added two at a time. The arithmetic optimizer of graphs would turn chains of additions into
+    `AddN` again, so it is switched off.
+    """
+    import tensorflow as tf
+    from tensorflow.python.ops import gen_math_ops
+
+    tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+    add_n = gen_math_ops.add_n
+
+    def add_in_order(inputs: Any, name: str | None = None) -> Any:
+        if len(inputs) < 3 or inputs[0].dtype == tf.variant:
+            return add_n(inputs, name)
+        return reduce(gen_math_ops.add_v2, inputs)
+
+    gen_math_ops.add_n = add_in_order
 
 
 class WaitingTime:

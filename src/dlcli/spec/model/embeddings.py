@@ -80,15 +80,15 @@ class TrainedEmbedding(EmbeddingSpec):
 class PretrainedEmbedding(EmbeddingSpec):
     """Vectors from a text file of GloVe, word2vec or fastText: a token and its numbers in each line.
 
-    The file is read once, line by line, and only the vectors of the vocabulary are kept. Tokens without a vector get random
-    ones of the same scale. Vectors are scaled so that the standard deviation of their values is `stddev`.
+    The file is read once, line by line, and only the vectors of the vocabulary are kept. They are scaled so that the standard
+    deviation of their values is `stddev`. Tokens without a vector in the file start from zeros.
     """
 
     kind: Literal["pretrained"]
     path: FilePath = Field(description="Text file of vectors, also compressed by gzip.")
     trainable: bool = Field(default=True, description="Whether training changes the vectors.")
     stddev: Positive | None = Field(
-        default=0.1, description="Standard deviation of the values after scaling; `null`: the values of the file."
+        default=0.2, description="Standard deviation of the values after scaling; `null`: the values of the file."
     )
 
     output_dim: Count | None = Field(
