@@ -37,8 +37,8 @@ def read_vectors(path: str, vocabulary: Sequence[str], stddev: float | None, siz
     """Returns the vectors of a vocabulary from a file of GloVe, word2vec or fastText in their text form.
 
     A line has a token, which may contain spaces, and the numbers of its vector. A first line with two numbers, as word2vec
-    writes it, is the header. Tokens without a vector get zeros, which say nothing until they are trained: random vectors as large
-    as the others drown them out in small sets. The last results are kept, since the log and each model need them.
+    writes it, is the header. Tokens without a vector get zeros, which say nothing until they are trained: random vectors as
+    large as the others drown them out in small sets. The last results are kept, since the log and each model need them.
 
     Args:
         path: the file; compressed by gzip if its name ends in `.gz`.

@@ -16,7 +16,7 @@ from dlcli.runtime.column_kinds import CellForm, ColumnKind
 from dlcli.spec.base import Count, Spec
 from dlcli.spec.data.sources.base import Examples, Facts, Opened, Request, SourceSpec, file_bytes, with_dropped
 from dlcli.spec.data.sources.column_kinds import COLUMN_KINDS
-from dlcli.spec.data.sources.named_columns import column_guess, input_faults, listed_twice, text_faults
+from dlcli.spec.data.sources.named_columns import header_guess, input_faults, listed_twice, text_faults
 from dlcli.spec.data.sources.row_ids import RowIds
 from dlcli.spec.data.sources.table.dates import Part
 from dlcli.spec.paths import FilePath
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from dlcli.spec.data.sources.table.contents import Table
     from dlcli.spec.data.sources.table.reader import Settings
 
-_OTHER_SEPARATORS = (";", "\t", "|", ",")
 REVISION = 2
 """The newest rules by which cells are read."""
 
@@ -288,7 +287,7 @@ class Csv(SourceSpec):
             for name, column in zip(names, self.named(names, header), strict=True):
                 if column not in columns:
                     place = field if key == "path" else key
-                    yield place, f"the file has no column `{name}`; {_guess(name, header, auto=self.separator == 'auto')}"
+                    yield place, f"the file has no column `{name}`; {header_guess(name, header, auto=self.separator == 'auto')}"
         if key == "path":
             inputs = self.feature_names(header)
             yield from input_faults(inputs, self.named(self.targets, header))
@@ -394,13 +393,3 @@ def _lacking(key: str, features: list[str], header: list[str]) -> Iterator[tuple
             key,
             f"the file has no column {listed}, which is an input in the training file; it has {', '.join(header[:20])}",
         )
-
-
-def _guess(word: str, words: list[str], *, auto: bool) -> str:
-    """Returns what is probably wrong with the name of a column, or with the separator of the file."""
-    separator = next((mark for mark in _OTHER_SEPARATORS if len(words) == 1 and mark in words[0]), None)
-    if separator is not None and auto:
-        return f"each of its lines is a single quoted cell, {words[0][:60]!r}: remove the quotes around whole lines"
-    if separator is not None:
-        return f"its header is a single column; is the `separator` {separator!r}?"
-    return column_guess(word, words)

@@ -5,6 +5,8 @@ from itertools import combinations
 
 from dlcli.visible import listed
 
+_SEPARATORS = (";", "\t", "|", ",")
+
 
 def lacking_columns(owner: str, header: Sequence[str], fields: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
     """Yields the columns that a set does not have, as (field, message).
@@ -25,6 +27,19 @@ def column_guess(name: str, header: Sequence[str]) -> str:
 
     near = nearest(name, list(header))
     return f"did you mean `{near}`?" if near else f"it has {listed(list(header)) or 'no columns'}"
+
+
+def header_guess(name: str, header: Sequence[str], *, auto: bool) -> str:
+    """Returns what is probably wrong with the name of a column of a text file, or with the file's separator.
+
+    `auto`: whether the separator was detected.
+    """
+    separator = next((mark for mark in _SEPARATORS if len(header) == 1 and mark in header[0]), None)
+    if separator is None:
+        return column_guess(name, header)
+    if auto:
+        return f"each of its lines is a single quoted cell, {header[0][:60]!r}: remove the quotes around whole lines"
+    return f"its header is a single column; is the `separator` {separator!r}?"
 
 
 def input_faults(features: Sequence[str], targets: Sequence[str]) -> Iterator[tuple[str, str]]:
