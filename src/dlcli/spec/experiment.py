@@ -251,7 +251,7 @@ def with_defaults(experiment: Experiment) -> Experiment:
             "loss": training.loss if isinstance(training.loss, LossSpec) else _default_loss(task, metrics),
         }
     )
-    data = _as_the_backbone_wants(experiment)
+    data = _as_the_model_needs(experiment)
     source = data.source.without_inputs(data.split.side_columns) if data.split.side_columns else data.source
     data = data if source is data.source else data.model_copy(update={"source": source})
     return experiment.model_copy(update={"training": resolved, "data": data})
@@ -291,13 +291,11 @@ def _default_monitor(experiment: Experiment, metrics: list[MetricSpec]) -> str:
     return "val_r2" if weighs_alike else "val_loss"
 
 
-def _as_the_backbone_wants(experiment: Experiment) -> Data:
-    """Returns the data's settings with a transfer model's scaling and image size where the spec leaves them open."""
-    data = experiment.data
-    if not experiment.model.has_backbone:
-        return data
-    update: dict[str, Any] = {"normalize": "backbone"} if data.normalize == "auto" else {}
-    shape = experiment.model.example_shape()
+def _as_the_model_needs(experiment: Experiment) -> Data:
+    """Returns the data's settings with the model's scaling and a backbone's image size where the spec leaves them open."""
+    data, needed = experiment.data, experiment.model.normalize
+    update: dict[str, Any] = {"normalize": needed} if needed and data.normalize == "auto" else {}
+    shape = experiment.model.example_shape() if experiment.model.has_backbone else None
     if shape is not None and len(shape) == 3:
         size, channels = data.image.size or shape[:2], data.image.channels or shape[2]
         update["image"] = data.image.model_copy(update={"size": size, "channels": channels})

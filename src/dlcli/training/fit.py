@@ -13,6 +13,7 @@ from dlcli.errors import RunFailed
 from dlcli.models.initial_weights import start_from_run
 from dlcli.models.network import build_model
 from dlcli.models.penalties import has_penalties
+from dlcli.models.pretraining import pretrain
 from dlcli.runs import RunFolder
 from dlcli.runs.compare import flat
 from dlcli.runs.profile import StepRange
@@ -101,8 +102,7 @@ def _fit(experiment: Experiment, splits: Splits, run: RunFolder, reporter: Repor
     setup = with_precision(_setup_of(experiment, splits, run, log, context))
     experiment = setup.experiment
     context.decided(experiment)
-    starts = bool(training.initial_weights) and context.begin is None
-    has_all_weights = start_from_run(experiment, setup.network, splits, log) if starts else False
+    has_all_weights = _set_initial_weights(setup) if context.begin is None else False
     log(f"model: {setup.network.whole.count_params():,} parameters")
     fitted_once = bool(experiment.model.fitted_once)
     if not training.epochs and not training.stages and not fitted_once:
@@ -120,6 +120,15 @@ def _fit(experiment: Experiment, splits: Splits, run: RunFolder, reporter: Repor
     checkpoints = Checkpoints(record, context.request, training.checkpoint_minutes, context.begin, context.spread)
     profile = _profile_of(context, setup, record)
     StageTrainer(setup, record, checkpoints, profile).train(score_start=has_all_weights)
+
+
+def _set_initial_weights(setup: TrainingSetup) -> bool:
+    """Sets the weights before the first step; returns whether all are those of an earlier run."""
+    experiment = setup.experiment
+    if experiment.training.initial_weights:
+        return start_from_run(experiment, setup.network, setup.splits, setup.log)
+    pretrain(experiment, setup.network, setup.splits.train.inputs, setup.log)
+    return False
 
 
 def _profile_of(context: FitContext, setup: TrainingSetup, record: Record) -> StepProfile | None:

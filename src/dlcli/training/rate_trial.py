@@ -12,6 +12,7 @@ from dlcli.data.splits import open_splits
 from dlcli.errors import UsageError
 from dlcli.models.initial_weights import start_from_run
 from dlcli.models.network import build_model
+from dlcli.models.pretraining import pretrain
 from dlcli.models.selection import plan_stage
 from dlcli.models.targets import scale_in_words, target_scale
 from dlcli.runs.reporter import Log
@@ -68,7 +69,9 @@ def put_together(experiment: Experiment, features: Path, log: Log, *, stage_name
     keras.utils.set_random_seed(experiment.seed)
     fresh = not experiment.training.initial_weights
     network = build_model(experiment, splits, load_weights=fresh, offline=offline)
-    if not fresh:
+    if fresh:
+        pretrain(experiment, network, splits.train.inputs, log)
+    else:
         start_from_run(experiment, network, splits, log)
     setup = with_precision(TrainingSetup(experiment, splits, network, log))
     plan = plan_stage(network, stage)

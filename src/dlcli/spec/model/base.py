@@ -51,6 +51,11 @@ class ModelSpec(Spec):
     """Columns of the history, besides `loss`, that its learner adds; a lower value is better."""
 
     @property
+    def normalize(self) -> str:
+        """The only value of `data.normalize` that it takes; empty where it takes several."""
+        return "backbone" if self.has_backbone else ""
+
+    @property
     def pretrained(self) -> bool:
         """Whether it brings weights of an earlier training."""
         return False

@@ -21,6 +21,7 @@ from dlcli.spec.model.layers.pooling import GlobalAveragePooling1D, GlobalAverag
 from dlcli.spec.model.layers.regular import BatchNormalization, Dropout
 from dlcli.spec.model.layers.shape import Flatten
 from dlcli.spec.model.parameters import Initializer, Regularizer
+from dlcli.spec.model.pretraining import RbmPretraining
 from dlcli.spec.model.sequence import SequenceModel
 
 if TYPE_CHECKING:
@@ -40,6 +41,27 @@ class Mlp(ModelSpec):
     )
     kernel_regularizer: Regularizer | None = Field(default=None, description="Penalty on the hidden layers' weights.")
     kernel_initializer: Initializer = Field(default=GLOROT, description="Initial weights of the hidden layers.")
+    pretraining: RbmPretraining | None = Field(
+        default=None,
+        description="Training of the hidden layers without labels before the first epoch, in place of `kernel_initializer`. It"
+        " needs `activation: sigmoid`, and inputs from 0 to 1 (`data.normalize: unit`, its default then).",
+    )
+
+    @property
+    def normalize(self) -> str:
+        """The scaling of inputs that pretraining needs."""
+        return "unit" if self.pretraining is not None else ""
+
+    def faults(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Yields what a restricted Boltzmann machine cannot be."""
+        if self.pretraining is None:
+            return
+        if not self.units:
+            yield ("pretraining",), "there is no hidden layer to pretrain; set `model.units`"
+        if self.activation != "sigmoid":
+            yield ("activation",), f"the hidden units of an RBM are sigmoid (`model.pretraining`), found {self.activation}"
+        if self.batch_normalization:
+            yield ("batch_normalization",), "an RBM has no batch normalization (`model.pretraining`); remove this field"
 
     def stack(self, shape: Shape) -> list[tuple[LayerSpec, tuple[str | int, ...]]]:
         """Returns flatten where needed, then dense, normalisation, activation and dropout for each entry of `units`."""
@@ -52,7 +74,7 @@ class Mlp(ModelSpec):
 
     def in_words(self) -> str:
         """Returns what the model is."""
-        return "A multilayer perceptron"
+        return "A multilayer perceptron" if self.pretraining is None else "A deep belief network"
 
     @property
     def normalizes_batches(self) -> bool:

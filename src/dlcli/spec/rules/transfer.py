@@ -20,7 +20,7 @@ Finding = tuple[Place, str]
 
 def _one_scaling(experiment: Experiment) -> Iterator[Finding]:
     """A second scaling of what the backbone scales itself, or a missing one, ruins a training without a word."""
-    normalize, transfer = experiment.data.normalize, experiment.model.has_backbone
+    normalize, transfer, needed = experiment.data.normalize, experiment.model.has_backbone, experiment.model.normalize
     if transfer and normalize != "backbone":
         yield (
             ("data", "normalize"),
@@ -28,6 +28,8 @@ def _one_scaling(experiment: Experiment) -> Iterator[Finding]:
         )
     if not transfer and normalize == "backbone":
         yield ("data", "normalize"), "there is no backbone; expected auto, unit, symmetric, standard or none"
+    elif not transfer and needed and normalize != needed:
+        yield ("data", "normalize"), f"expected {needed}, which the model needs, found {normalize}"
 
 
 def _backbone_files(experiment: Experiment) -> Iterator[Finding]:
