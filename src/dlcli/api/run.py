@@ -186,6 +186,10 @@ class Run:
         *,
         method: str = "",
         class_name: str = "",
+        split: str = "",
+        clusters: int | None = None,
+        cluster_method: str = "",
+        projection: str = "",
         offline: bool = False,
         skip: Callable[[str, str], None] = lambda *_: None,
     ) -> list[Explanation]:
@@ -193,18 +197,32 @@ class Run:
 
         Args:
             files: images or texts to explain; by default examples of the test split, wrong predictions first.
-            method: grad_cam, occlusion, permutation, boundary or filters; by default the first that applies.
+            method: grad_cam, occlusion, permutation, boundary, filters or clusters; by default the first that applies.
             class_name: the class to explain; by default the predicted one.
+            split: the split of the run's data to explain; by default test, or validation where there is no test split.
+            clusters: of the method `clusters` the number of clusters of k-means; by default as many as classes.
+            cluster_method: kmeans, dbscan or mean_shift; by default kmeans.
+            projection: pca or ica; by default pca.
             offline: whether the network must not be accessed.
             skip: is called with the name of each file that cannot be read, and the reason.
 
         Raises:
-            UsageError: the method does not fit the model, or there is no such class or file.
+            UsageError: the method does not fit the model, or there is no such class, split or file.
             DataError: the data, or all files, cannot be read.
         """
-        from dlcli.explain import explain
+        from dlcli.explain import ClusterSettings, explain
 
-        return explain(self._folder, files, method=method, class_name=class_name, offline=offline, skip=skip)
+        clustering = ClusterSettings(clusters, cluster_method, projection)
+        return explain(
+            self._folder,
+            files,
+            method=method,
+            class_name=class_name,
+            split=split,
+            clustering=clustering,
+            offline=offline,
+            skip=skip,
+        )
 
     def export(
         self, form: Format, *, quantize: Quantize = "", to: str | PathLike[str] | None = None, offline: bool = False

@@ -19,6 +19,22 @@ class Method(StrEnum):
     PERMUTATION = "permutation"
     BOUNDARY = "boundary"
     FILTERS = "filters"
+    CLUSTERS = "clusters"
+
+
+class ClusterMethod(StrEnum):
+    """The ways to cluster examples."""
+
+    KMEANS = "kmeans"
+    DBSCAN = "dbscan"
+    MEAN_SHIFT = "mean_shift"
+
+
+class Projection(StrEnum):
+    """The ways to draw features of many dimensions in a plane."""
+
+    PCA = "pca"
+    ICA = "ica"
 
 
 def explain(
@@ -35,29 +51,47 @@ def explain(
         typer.Option(
             help=(
                 "grad_cam, occlusion: image regions; occlusion: words; permutation: table columns; boundary: two numeric"
-                " inputs; filters: first layer.  [default: the first that applies]"
+                " inputs; filters: first layer; clusters: groups of examples by their features.  [default: the first that applies]"
             )
         ),
     ] = None,
     class_name: Annotated[
         str, typer.Option("--class", metavar="NAME", help="Class to explain, in place of the predicted one.")
     ] = "",
+    split: Annotated[str, typer.Option(help="Split to explain: train, validation or test.  [default: test]")] = "",
+    clusters: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Number of clusters of kmeans.  [default: as many as classes, else by silhouette]"),
+    ] = None,
+    cluster_method: Annotated[ClusterMethod | None, typer.Option(help="How to cluster.  [default: kmeans]")] = None,
+    projection: Annotated[Projection | None, typer.Option(help="How to draw clusters.  [default: pca]")] = None,
     runs: RunsFolder = DEFAULT_RUNS,
     as_json: Json = False,
     offline: Offline = False,
 ) -> None:
     """Explain what predictions rely on.
 
-    The methods show image regions, words, table columns, decision boundaries and filters of the first layer.
+    The methods show image regions, words, table columns, decision boundaries, filters of the first
+    layer, and clusters of examples.
     """
     trained_run = named_run(run, runs)
 
     from dlcli.api.run import Run
+    from dlcli.runs.clusters import read_clusters
 
     skipped: dict[str, str] = {}
     made = Run(trained_run.path).explain(
-        files or (), method=method or "", class_name=class_name, offline=offline, skip=skipped.__setitem__
+        files or (),
+        method=method or "",
+        class_name=class_name,
+        split=split,
+        clusters=clusters,
+        cluster_method=cluster_method or "",
+        projection=projection or "",
+        offline=offline,
+        skip=skipped.__setitem__,
     )
+    content = read_clusters(trained_run) if any(explanation.kind == "clusters" for explanation in made) else None
     for name, reason in skipped.items():
         typer.echo(visible(f"skipped {name}: {reason}"), err=True)
     folder = trained_run.explanations_path
@@ -66,10 +100,14 @@ def explain(
 
         from dlcli.cli.console import print_json
 
-        print_json(
-            {"run": str(trained_run.path), "folder": str(folder), "explanations": [asdict(explanation) for explanation in made]}
-        )
+        entries = [asdict(explanation) for explanation in made]
+        more = {} if content is None else {"clusters": content.content()}
+        print_json({"run": str(trained_run.path), "folder": str(folder), "explanations": entries, **more})
         return
     for explanation in made:
         print(visible(f"{explanation.title}: {explanation.text}"))
         print(visible(f"  {folder / explanation.file}"))
+    if content is not None:
+        from dlcli.cli.cluster_table import show_clusters
+
+        show_clusters(content)

@@ -12,6 +12,8 @@ from dlcli.arrays import Array
 from dlcli.data.inputs import ModelInputs
 from dlcli.data.open_run import OpenRun
 from dlcli.data.splits import Splits
+from dlcli.errors import UsageError
+from dlcli.explain.cluster_settings import ClusterSettings
 from dlcli.predict.batch import Skip
 from dlcli.runs import RunFolder
 from dlcli.runs.explanations import made_folder
@@ -21,12 +23,23 @@ from dlcli.tasks import Classes, Decisions
 
 @dataclass
 class ExplanationContext:
-    """The context of an explanation: the run with its model, and the requested class."""
+    """The context of an explanation: the run with its model, and what was requested.
+
+    Attributes:
+        opened: the run.
+        model_inputs: what its model takes.
+        class_name: the explained class, label or target; empty for the predicted one.
+        skip: is called for each file that cannot be read.
+        split: the split of the run's data that is explained; empty for test, else validation, else train.
+        clustering: the settings of clusters.
+    """
 
     opened: OpenRun
     model_inputs: ModelInputs
     class_name: str
     skip: Skip
+    split: str = ""
+    clustering: ClusterSettings = ClusterSettings()
 
     @property
     def run(self) -> RunFolder:
@@ -50,8 +63,15 @@ class ExplanationContext:
 
     @property
     def data(self) -> tuple[Splits, str]:
-        """The run's data, and the split that is explained: test, else validation, else train."""
-        return self.opened.splits, self.opened.splits.scored
+        """The run's data, and the split that is explained: the requested one, or test, else validation, else train.
+
+        Raises:
+            UsageError: the run has no such split.
+        """
+        splits = self.opened.splits
+        if self.split and self.split not in splits.by_name:
+            raise UsageError(f"--split: this run has no {self.split} split; it has {', '.join(splits.by_name)}")
+        return splits, self.split or splits.scored
 
     @property
     def folder(self) -> Path:

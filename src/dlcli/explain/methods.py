@@ -12,6 +12,8 @@ from dlcli.data.inputs import inputs_of_model, refuse_other_inputs
 from dlcli.data.open_run import open_run
 from dlcli.errors import UsageError
 from dlcli.explain import heat, tables
+from dlcli.explain.cluster_settings import ClusterSettings
+from dlcli.explain.clusters import clusters_of_features
 from dlcli.explain.context import ExplanationContext, example_caption, explained_places
 from dlcli.explain.network import first_weights, last_map
 from dlcli.explain.steps import steps_that_decided
@@ -29,22 +31,34 @@ from dlcli.visible import visible
 
 _TITLES = {"grad_cam": "Grad-CAM", "occlusion": "Occlusion"}
 _METHODS_OF_KIND = {
-    "images": ("grad_cam", "occlusion", "filters"),
-    "texts": ("occlusion", "permutation"),
-    "rows": ("permutation", "boundary"),
-    "series": ("occlusion", "permutation"),
-    "arrays": (),
+    "images": ("grad_cam", "occlusion", "filters", "clusters"),
+    "texts": ("occlusion", "permutation", "clusters"),
+    "rows": ("permutation", "boundary", "clusters"),
+    "series": ("occlusion", "permutation", "clusters"),
+    "arrays": ("clusters",),
 }
 
 
-def make(run: RunFolder, files: Sequence[str], *, method: str, class_name: str, offline: bool, skip: Skip) -> list[Explanation]:
+def make(
+    run: RunFolder,
+    files: Sequence[str],
+    *,
+    method: str,
+    class_name: str,
+    offline: bool,
+    skip: Skip,
+    split: str = "",
+    clustering: ClusterSettings | None = None,
+) -> list[Explanation]:
     """Makes the explanations of `explain`."""
+    clustering = clustering or ClusterSettings()
+    clustering.check(method)
     with open_run(run, "explain", offline=offline) as opened:
         if class_name and class_name not in opened.classes:
             raise UsageError(f"--class: the run has no {class_name!r}; it has {', '.join(opened.classes[:20])}")
-        context = ExplanationContext(opened, inputs_of_model(opened.model, run), class_name, skip)
+        context = ExplanationContext(opened, inputs_of_model(opened.model, run), class_name, skip, split, clustering)
         method = _select_method(context, method)
-        _refuse_unused_arguments(method, files, class_name)
+        _refuse_unused_arguments(method, files, class_name, split)
         explanations = _MAKERS[method](context, files)
         add(run, explanations)
     return explanations
@@ -54,7 +68,7 @@ def _select_method(context: ExplanationContext, method: str) -> str:
     """Returns the requested method, or the one that fits the model.
 
     Raises:
-        UsageError: the method does not fit the model, or no method does.
+        UsageError: the method does not fit the model.
     """
     methods, reason = list(_METHODS_OF_KIND[context.kind]), ""
     if context.kind == "images":
@@ -63,8 +77,6 @@ def _select_method(context: ExplanationContext, method: str) -> str:
             methods.remove("grad_cam")
     if context.kind == "rows" and not _is_pair(context):
         methods.remove("boundary")
-    if not methods:
-        raise UsageError(f"no method explains inputs of shape {context.model_inputs.shape}, only images and rows")
     if method and method not in methods:
         explanation = f": {reason}" if reason and method == "grad_cam" else ""
         raise UsageError(f"--method {method} does not fit this run's model{explanation}; these do: {', '.join(methods)}")
@@ -90,12 +102,15 @@ def _is_pair(context: ExplanationContext) -> bool:
     )
 
 
-def _refuse_unused_arguments(method: str, files: Sequence[str], class_name: str) -> None:
+def _refuse_unused_arguments(method: str, files: Sequence[str], class_name: str, split: str) -> None:
     about_examples = method in ("grad_cam", "occlusion")
     if files and not about_examples:
         raise UsageError(f"{method} explains the whole model: omit FILE")
     if class_name and not about_examples:
         raise UsageError(f"{method} does not explain a single class: omit --class")
+    if split and (files or method == "filters"):
+        reason = "files are explained, not a split" if files else "filters reads no examples"
+        raise UsageError(f"{reason}: omit --split")
 
 
 def _images(context: ExplanationContext, files: Sequence[str]) -> list[Image]:
@@ -270,4 +285,5 @@ _MAKERS: dict[str, Callable[[ExplanationContext, Sequence[str]], list[Explanatio
     "permutation": _permutation,
     "boundary": _boundary,
     "filters": _filters,
+    "clusters": clusters_of_features,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -67,6 +67,27 @@ def recorded_outputs(layer: Any, tape: Any) -> Iterator[list[Any]]:
         yield outputs
     finally:
         del layer.call  # uncovers the method of the class
+
+
+@contextmanager
+def recorded_inputs(layers: Sequence[Any]) -> Iterator[list[list[Any]]]:
+    """Yields a list for each layer, or nested model, that receives the input of each call."""
+    inputs: list[list[Any]] = [[] for _ in layers]
+
+    def recording(call: Callable[..., Any], inputs_of_layer: list[Any]) -> Callable[..., Any]:
+        def recording_call(*arguments: Any, **options: Any) -> Any:
+            inputs_of_layer.append(next(iter((*arguments, *options.values()))))
+            return call(*arguments, **options)
+
+        return recording_call
+
+    for layer, inputs_of_layer in zip(layers, inputs, strict=True):
+        layer.call = recording(layer.call, inputs_of_layer)
+    try:
+        yield inputs
+    finally:
+        for layer in layers:
+            del layer.call  # uncovers the method of the class
 
 
 def score_of(output: Any, place: int, task: Task, *, plain: bool) -> Any:

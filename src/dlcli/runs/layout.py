@@ -76,6 +76,10 @@ SLICES = "slices.csv"
 
 # Files in the folder of explanations, and in that of an export.
 EXPLANATION_LIST = "explanations.json"
+CLUSTERS = "clusters.json"
+CLUSTER_TABLE = "clusters.csv"
+CLUSTER_PICTURE = "clusters.png"
+CLUSTER_EXAMPLES_PICTURE = "clusters_examples.png"
 EXPORT = "export.json"
 LABELS = "labels.txt"
 CATEGORIES = "categories.json"

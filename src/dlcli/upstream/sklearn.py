@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,19 @@ def import_sklearn() -> None:
     if "sklearn" not in sys.modules:
         with hidden("pandas"):
             import sklearn.utils  # noqa: F401
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """Lets scikit-learn compute in one thread inside the block, so that its results have the same bits each time.
+
+    The threads of `KMeans` add their sums in the order in which they finish (github.com/scikit-learn/scikit-learn
+    `sklearn/cluster/_k_means_lloyd.pyx`). threadpoolctl is a requirement of scikit-learn.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1):
+        yield
 
 
 def bundled_table(name: str) -> tuple[Array, Array]:
