@@ -51,7 +51,7 @@ def explain(
         typer.Option(
             help=(
                 "grad_cam, occlusion: image regions; occlusion: words; permutation: table columns; boundary: two numeric"
-                " inputs; filters: first layer; clusters: groups of examples by their features.  [default: the first that applies]"
+                " inputs; filters: first layer; clusters: groups of examples.  [default: the first that applies]"
             )
         ),
     ] = None,

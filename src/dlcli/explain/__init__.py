@@ -1,4 +1,4 @@
-"""A run -> pictures that explain its predictions: image regions, words, columns of a table, decision boundaries, filters, clusters."""
+"""A run -> pictures that explain its predictions: image regions, words, columns of a table, boundaries, filters, clusters."""
 
 from __future__ import annotations
 
@@ -42,4 +42,6 @@ def explain(
     """
     from dlcli.explain.methods import make
 
-    return make(run, files, method=method, class_name=class_name, offline=offline, skip=skip, split=split, clustering=clustering)
+    return make(
+        run, files, method=method, class_name=class_name, offline=offline, skip=skip, split=split, clustering=clustering
+    )

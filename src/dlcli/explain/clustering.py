@@ -27,6 +27,8 @@ NOISE = -1
 """The number of the cluster of an example that is in none."""
 _SMALLEST = 1e-3
 """The smallest radius of a neighbourhood, in deviations of a feature: examples that are equal are one cluster."""
+_SHARE = 0.1
+"""The share of the examples in the kernel of mean shift where there are no classes."""
 _DIGITS = 6
 """Decimal digits of components: equal examples in different batches differ in their last bits."""
 
@@ -107,7 +109,7 @@ def grouped(space: Space, settings: ClusterSettings, classes: int, seed: int) ->
     Args:
         space: the space.
         settings: the method and, of k-means, the number of clusters.
-        classes: the number of clusters of k-means unless it is set; 0 for the number with the best silhouette.
+        classes: the number of classes, which is that of the clusters of k-means unless it is set; 0 without classes.
         seed: the seed.
 
     Raises:
@@ -190,12 +192,16 @@ def knee(distances: Array) -> float:
     return float(distances[int(np.argmax(line - distances))])
 
 
-def _mean_shift(space: Space, _: int | None, __: int, seed: int) -> Grouping:
+def _mean_shift(space: Space, _: int | None, classes: int, seed: int) -> Grouping:
     from sklearn.cluster import MeanShift, estimate_bandwidth
 
-    bandwidth = max(float(estimate_bandwidth(space.rows, quantile=0.2, random_state=seed)), _SMALLEST)
+    # A kernel as large as half a class stays inside it; one of a whole class merges it with the next.
+    share = 0.5 / classes if classes else _SHARE
+    estimate = estimate_bandwidth(space.rows, quantile=min(1.0, max(share, 2 / len(space.rows))), random_state=seed)
+    bandwidth = max(float(estimate), _SMALLEST)
     numbers = MeanShift(bandwidth=bandwidth).fit_predict(space.rows)
-    rule = f"bandwidth {bandwidth:.3g}, the mean distance to the nearest fifth of the examples"
+    size = "half as many examples as a class has on average" if classes else f"{_SHARE:.0%} of the examples"
+    rule = f"bandwidth {bandwidth:.3g}, the mean radius of the nearest {size}"
     return Grouping(np.asarray(numbers), rule, {"bandwidth": bandwidth})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ class ExplanationContext:
     class_name: str
     skip: Skip
     split: str = ""
-    clustering: ClusterSettings = ClusterSettings()
+    clustering: ClusterSettings = field(default_factory=ClusterSettings)
 
     @property
     def run(self) -> RunFolder:

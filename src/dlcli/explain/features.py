@@ -68,7 +68,7 @@ def _heads(context: ExplanationContext) -> list[Any]:
 
 
 def _head(model: Any, *, encodes: bool) -> Any:
-    """Returns the layer or the nested model that gives the output; `encodes`: whether columns become rows before the network."""
+    """Returns the layer or the nested model that gives the output; `encodes`: columns become rows before the network."""
     outputs = [layer for layer in single_layers(model) if layer.name == "output"]
     return outputs[-1] if outputs else (model.layers[-1] if encodes else model).layers[-1]
 
