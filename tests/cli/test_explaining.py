@@ -34,3 +34,21 @@ def test_a_wrong_command_line_is_told_before_anything_is_loaded(dlcli: Dlcli) ->
     method = dlcli("explain", "nothing", "--method", "lime")
     assert method.returncode == 2
     assert "grad_cam" in method.stderr
+
+
+def test_clusters_are_printed_as_a_table_or_as_json(dlcli: Dlcli, tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC.replace("circles", "gaussians"))
+    assert dlcli("train", "spec.yaml", "-q").returncode == 0
+    line = ("explain", "gaussians", "--method", "clusters", "--split", "train")
+    done = dlcli(*line, "--cluster-method", "mean_shift", "--projection", "ica", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["clusters"] == json.loads((Path(told["folder"]) / "clusters.json").read_text())
+    assert (told["clusters"]["method"], told["clusters"]["projection"]) == ("mean_shift", "ica")
+    printed = dlcli(*line, "--clusters", "3")
+    assert printed.returncode == 0, printed.stderr
+    assert "most frequent label" in printed.stdout
+    assert "3 clusters by k-means (as set by --clusters); 42 examples" in printed.stdout
+    refused = dlcli("explain", "gaussians", "--clusters", "3")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--clusters, --cluster-method and --projection need --method clusters" in refused.stderr

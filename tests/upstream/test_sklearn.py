@@ -7,8 +7,16 @@ import pytest
 from sklearn import datasets
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
+from threadpoolctl import threadpool_info
 
-from dlcli.upstream.sklearn import bundled_table, kernel_gamma, neighbor_classes, neighbor_rows, read_arff
+from dlcli.upstream.sklearn import (
+    bundled_table,
+    kernel_gamma,
+    neighbor_classes,
+    neighbor_rows,
+    read_arff,
+    single_threaded,
+)
 
 ROWS = np.array([[0.0, 2.0], [1.0, 1.0], [4.0, 0.0]])
 LABELS = ["b", "a", "b"]
@@ -53,3 +61,13 @@ def test_arff_is_read_with_its_quotes_and_gaps() -> None:
     _, rows = read_arff(iter([*text.splitlines(), "2,unknown,d"]))
     with pytest.raises(ValueError, match="Data value unknown not found in nominal declaration"):
         list(rows)
+
+
+def test_k_means_has_one_thread_where_its_results_must_be_the_same_each_time() -> None:
+    def threads() -> list[int]:
+        return [int(pool["num_threads"]) for pool in threadpool_info()]
+
+    before = threads()
+    with single_threaded():
+        assert set(threads()) == {1}
+    assert threads() == before

@@ -167,7 +167,7 @@ def _dbscan(space: Space, _: int | None, __: int, ___: int) -> Grouping:
     neighbors = min(NEIGHBORS, len(space.rows))
     eps = max(knee(neighbor_distances(space.rows, neighbors)), _SMALLEST)
     numbers = DBSCAN(eps=eps, min_samples=neighbors).fit_predict(space.rows)
-    rule = f"eps {eps:.3g}, the knee of the distances to the {neighbors - 1} nearest examples"
+    rule = f"eps {eps:.3g}, the knee of the distances to the last of the {neighbors - 1} nearest examples"
     return Grouping(np.asarray(numbers), rule, {"eps": eps, "min_samples": neighbors})
 
 
@@ -196,12 +196,12 @@ def _mean_shift(space: Space, _: int | None, classes: int, seed: int) -> Groupin
     from sklearn.cluster import MeanShift, estimate_bandwidth
 
     # A kernel as large as half a class stays inside it; one of a whole class merges it with the next.
-    share = 0.5 / classes if classes else _SHARE
-    estimate = estimate_bandwidth(space.rows, quantile=min(1.0, max(share, 2 / len(space.rows))), random_state=seed)
+    share = min(1.0, max(0.5 / classes if classes else _SHARE, 2 / len(space.rows)))
+    estimate = estimate_bandwidth(space.rows, quantile=share, random_state=seed)
     bandwidth = max(float(estimate), _SMALLEST)
     numbers = MeanShift(bandwidth=bandwidth).fit_predict(space.rows)
-    size = "half as many examples as a class has on average" if classes else f"{_SHARE:.0%} of the examples"
-    rule = f"bandwidth {bandwidth:.3g}, the mean radius of the nearest {size}"
+    half = ", half of an average class" if classes else ""
+    rule = f"bandwidth {bandwidth:.3g}, the mean radius that holds {share:.0%} of the examples{half}"
     return Grouping(np.asarray(numbers), rule, {"bandwidth": bandwidth})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -43,8 +42,6 @@ NEAREST = 8
 """The examples nearest to a centre that are named, and shown of images."""
 _MOST_ROWS = 20
 """The most clusters whose images are shown."""
-_NO_LABEL = "(none)"
-"""The label of an example of a multilabel task that has none."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ class _Clustered:
         return [int(place) for place in places[np.argsort(distances, kind="stable")[:NEAREST]]]
 
 
-def clusters_of_features(context: ExplanationContext, _: Sequence[str]) -> list[Explanation]:
+def clusters_of_features(context: ExplanationContext) -> list[Explanation]:
     """Clusters the examples of a split and writes the table, `clusters.json`, the picture and, of images, examples."""
     splits, split = context.data
     clustered = _clustered(context, splits[split])
@@ -112,7 +109,7 @@ def _clustered(context: ExplanationContext, of_split: Examples) -> _Clustered:
 
 def _targets(output: OutputType, examples: Examples, names: tuple[str, ...]) -> _Targets:
     if not output.is_numeric:
-        return _Targets([output.text(target, names) or _NO_LABEL for target in examples.targets], None, ())
+        return _Targets([output.text(target, names) for target in examples.targets], None, ())
     values = output.points(examples.targets)
     return _Targets([output.text(row, names) for row in values], values, names[: values.shape[1]])
 

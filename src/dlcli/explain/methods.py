@@ -13,7 +13,6 @@ from dlcli.data.open_run import open_run
 from dlcli.errors import UsageError
 from dlcli.explain import heat, tables
 from dlcli.explain.cluster_settings import ClusterSettings
-from dlcli.explain.clusters import clusters_of_features
 from dlcli.explain.context import ExplanationContext, example_caption, explained_places
 from dlcli.explain.network import first_weights, last_map
 from dlcli.explain.steps import steps_that_decided
@@ -279,11 +278,17 @@ def _as_pictures(weights: Array, shape: tuple[int, ...]) -> Array | None:
     return None
 
 
+def _clusters(context: ExplanationContext, _: Sequence[str]) -> list[Explanation]:
+    from dlcli.explain.clusters import clusters_of_features  # draws by matplotlib, which other methods need later, or never
+
+    return clusters_of_features(context)
+
+
 _MAKERS: dict[str, Callable[[ExplanationContext, Sequence[str]], list[Explanation]]] = {
     "grad_cam": _grad_cam,
     "occlusion": _occlusion,
     "permutation": _permutation,
     "boundary": _boundary,
     "filters": _filters,
-    "clusters": clusters_of_features,
+    "clusters": _clusters,
 }
