@@ -17,6 +17,7 @@ from PIL import Image
 from runs.making import make_run
 
 from dlcli.charts.chart import PAGE, PNG, Chart, save_charts
+from dlcli.charts.clusters import Group, group_chart
 from dlcli.charts.confusion import draw_confusion_matrix
 from dlcli.charts.learning import learning_charts, save_curves
 from dlcli.charts.ranking import pr_chart, roc_chart
@@ -137,6 +138,7 @@ def test_drawing_needs_neither_a_display_nor_pyplot(tmp_path: Path) -> None:
     code = """
 import sys, numpy as np
 from pathlib import Path
+from dlcli.charts.clusters import Group, group_chart
 from dlcli.charts.confusion import draw_confusion_matrix
 draw_confusion_matrix(np.eye(2, dtype=int), ("a", "b"), Path(sys.argv[1]))
 assert "matplotlib.pyplot" not in sys.modules
@@ -172,3 +174,18 @@ def test_a_chart_is_drawn_once_and_its_labels_have_room(tmp_path: Path, monkeypa
         assert box.y0 >= 0
         assert box.x1 <= figure.get_figwidth()
         assert box.y1 <= figure.get_figheight()
+
+
+def test_groups_of_points_beyond_the_tenth_share_a_colour_and_noise_has_crosses() -> None:
+    points = np.random.default_rng(0).normal(size=(120, 2))
+    numbers = np.arange(120) % 13
+    groups = [Group(f"group {number}", numbers == number) for number in range(12)]
+    figure = Figure()
+    axes = figure.subplots()
+    chart = group_chart("By cluster", points, [*groups, Group("noise", numbers == 12, is_noise=True)], ("x", "y"))
+    chart.draw_on(axes, PNG)
+    lines = {line.get_label(): line for line in axes.lines}
+    assert list(lines) == [*(f"group {number}" for number in range(10)), "others (2)", "noise"]
+    assert len({line.get_color() for line in axes.lines}) == 11
+    assert sum(len(line.get_xdata()) for line in axes.lines) == 120
+    assert {name for name, line in lines.items() if line.get_marker() == "x"} == {"noise"}

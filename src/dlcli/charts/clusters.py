@@ -11,6 +11,7 @@ import numpy as np
 
 from dlcli.arrays import Array
 from dlcli.charts.chart import PNG, Chart, Medium, short
+from dlcli.visible import listed
 
 _SIZE = (6.2, 4.3)
 _MOST_GROUPS = len(PNG.series)
@@ -27,8 +28,8 @@ class Group:
 
 def group_chart(title: str, points: Array, groups: Sequence[Group], axes: tuple[str, str]) -> Chart:
     """Returns points `(n, 2)` in the colours of their groups, of which no more than ten have one, the first in the list."""
-    names = ", ".join(group.name for group in groups[:_MOST_GROUPS])
-    text = f"{len(points):,} examples in a plane, in {len(groups)} colours: {names}."
+    names = listed([group.name for group in groups])
+    text = f"{len(points):,} examples in a plane, in {len(groups)} groups: {names}."
     return Chart(title, text, partial(_draw_groups, points=points, groups=groups, axes_names=axes), _SIZE)
 
 
@@ -38,14 +39,14 @@ def _draw_groups(axes: Any, medium: Medium, points: Array, groups: Sequence[Grou
     noise, clusters = [group for group in groups if group.is_noise], [group for group in groups if not group.is_noise]
     others = clusters[_MOST_GROUPS:]
     dots = {"linestyle": "", "markersize": 3.4, "markeredgewidth": 0, "alpha": 0.7}
+    for group, colour in zip(clusters, medium.series, strict=False):
+        axes.plot(*points[group.members & shown].T, marker="o", color=colour, label=short(group.name), zorder=3, **dots)
     if others:
         members = np.any([group.members for group in others], axis=0) & shown
-        axes.plot(*points[members].T, marker="o", color=medium.muted, label=f"{len(others)} others", **dots)
+        axes.plot(*points[members].T, marker="o", color=medium.muted, label=f"others ({len(others)})", **dots)
     for group in noise:
         style = dots | {"markeredgewidth": 0.7, "alpha": 0.9}
         axes.plot(*points[group.members & shown].T, marker="x", color=medium.muted, label=short(group.name), **style)
-    for group, colour in zip(clusters, medium.series, strict=False):
-        axes.plot(*points[group.members & shown].T, marker="o", color=colour, label=short(group.name), **dots)
     _name_axes(axes, axes_names)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
 
