@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dlcli.cli.cluster_table import show_clusters
 from dlcli.errors import DataError, UsageError
 from dlcli.explain.cluster_settings import ClusterSettings
+from dlcli.explain.cluster_words import in_words
 from dlcli.explain.clustering import (
     NOISE,
     Space,
@@ -65,6 +67,25 @@ def test_examples_far_from_the_others_are_noise_of_dbscan() -> None:
     numbers = grouped(principal_space(values, 0), DBSCAN, 0, 0).numbers
     assert (numbers[:2] == NOISE).all()
     assert (numbers == NOISE).sum() < 20
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_eps_leaves_a_cluster_also_where_examples_have_no_groups(seed: int) -> None:
+    values = np.random.default_rng(seed).uniform(size=(40, 30)).astype("float32")
+    assert grouped(principal_space(values, 0), DBSCAN, 0, 0).count >= 1
+
+
+def test_noise_alone_is_described() -> None:
+    content = ClustersFile.of(
+        {"split": "test", "examples": 5, "split_examples": 5, "features": 2, "constant_features": 0, "are_hidden": True}
+        | {"components": 1, "kept_variance": 1.0, "method": "dbscan", "rule": "eps 1", "settings": {}, "projection": "pca"}
+        | {"noise": 5, "clusters": [], "no_agreement": "there is no cluster"}
+    )
+    assert in_words(content) == (
+        "0 clusters by DBSCAN (eps 1), noise: 5 examples; 5 examples, 2 features before the output layer, standardised:"
+        " 1 principal component with 100% of the variance; no agreement with labels: there is no cluster"
+    )
+    show_clusters(content)
 
 
 def test_eps_is_the_distance_furthest_below_the_line_between_the_ends() -> None:

@@ -97,7 +97,9 @@ def principal_space(values: Array, seed: int) -> Space:
         raise DataError(f"all {len(values):,} examples have the same features in the model: there is nothing to cluster")
     scaled = ((values[:, varies] - mean[varies]) / deviation[varies]).astype("float32")
     reduction = PCA(min(MOST_COMPONENTS, *scaled.shape), random_state=seed)
-    rows = np.round(reduction.fit_transform(scaled).astype("float64"), _DIGITS) + 0.0  # no -0
+    with single_threaded():
+        components = reduction.fit_transform(scaled).astype("float64")
+    rows = np.round(components, _DIGITS) + 0.0  # no -0
     used = rows.std(axis=0) > 0
     shares = reduction.explained_variance_ratio_.astype("float64")[used]
     return Space(rows[:, used], min(1.0, float(shares.sum())), shares, int((~varies).sum()))
