@@ -59,7 +59,7 @@ def _reader(examples: Inputs, below: Any) -> Callable[[Array], Array]:
 
     def read(places: Array) -> Array:
         values = below(examples.read(places), training=False).numpy()
-        return np.clip(values.reshape(len(places), -1), 0.0, 1.0)
+        return np.asarray(np.clip(values.reshape(len(places), -1), 0.0, 1.0))
 
     count = len(examples)
     if not fits_in_memory(4 * count * int(np.prod(below.output_shape[1:]))):
