@@ -113,6 +113,13 @@ def test_rows_of_numbers_are_refused_by_the_name_of_the_kind(tmp_path: Path) -> 
         load(spec)
 
 
+def test_settings_of_auxiliary_heads_without_them_are_refused(tmp_path: Path) -> None:
+    model = "{kind: googlenet, variant: small, auxiliary_weight: 0.5}"
+    spec = write_spec(tmp_path, "{kind: builtin, name: digits}", model=model)
+    with pytest.raises(SpecError, match="model.auxiliary_weight: has no effect without `auxiliary_heads: true`"):
+        load(spec)
+
+
 def test_auxiliary_heads_need_a_larger_image_and_a_single_device() -> None:
     model = network("googlenet", auxiliary_heads=True)
     with pytest.raises(ShapeError, match="at least 65x65"):

@@ -22,6 +22,7 @@ from dlcli.spec.model.layers.shape import Flatten
 from dlcli.spec.model.parameters import Initializer, Regularizer
 from dlcli.spec.model.pretraining import RbmPretraining
 from dlcli.spec.model.sequence import SequenceModel
+from dlcli.spec.model.sequence import SequenceModel
 
 if TYPE_CHECKING:
     from dlcli.runtime.tokens import TokenSettings
@@ -344,7 +345,7 @@ _PLACES = {
     "googlenet": f"{_CLASSICS}.googlenet:GoogLeNet",
     "resnet": f"{_CLASSICS}.resnet:ResNet",
     "densenet": f"{_CLASSICS}.densenet:DenseNet",
-    "sequence": "dlcli.spec.model.sequence:SequenceModel",
+    "sequence": f"{SequenceModel.__module__}:SequenceModel",  # imported, since it holds a union
     "transfer": f"{__name__}:Transfer",
     "ensemble": "dlcli.spec.model.ensemble:Ensemble",
 }

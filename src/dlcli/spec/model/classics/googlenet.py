@@ -1,5 +1,6 @@
 """GoogLeNet (Szegedy et al. 2015, Going deeper with convolutions)."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -58,6 +59,12 @@ class GoogLeNet(PublishedNetwork):
         if feature == "several devices" and self.auxiliary_heads:
             return "the losses of its auxiliary heads are not summed over devices"
         return super().reason_against(feature)
+
+    def faults(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Yields settings of auxiliary heads where there are none."""
+        for name in ("auxiliary_weight", "auxiliary_dropout"):
+            if not self.auxiliary_heads and getattr(self, name) != type(self).model_fields[name].default:
+                yield (name,), "has no effect without `auxiliary_heads: true`"
 
     def least_side(self) -> int:
         """Returns the side that leaves pixels for the last stage, and a window for each auxiliary head."""

@@ -17,15 +17,17 @@ _PAPER_SIDE = 32
 class LeNet(PublishedNetwork):
     """LeNet-5 (LeCun et al. 1998): two convolutions with poolings and two dense layers, for digits of 28x28 or 32x32 pixels.
 
-    Of `lenet5`, the convolutions have 6 and 16 filters of 5x5, tanh and means as pooling: 61,706 parameters with 10 classes.
-    All maps of the second convolution see all maps before, the poolings have no weights, and the output is that of the task,
-    unlike in 1998. Of `course`, they have 8 filters of 3x3 and 16 of 5x5, relu and maxima: 62,430 parameters. Images below 32
-    pixels are padded at the first convolution, so that 28x28 gives the same sizes as the paper's 32x32.
+    `lenet5` has convolutions of 6 and 16 filters of 5x5, tanh and average pooling: 61,706 parameters with 10 classes. Unlike in
+    1998, each filter of the second convolution sees all maps of the first, the poolings have no weights, and the output is that
+    of the task. `course` has 8 filters of 3x3 and 16 of 5x5, relu and max pooling: 62,430 parameters. At the first convolution,
+    `lenet5` pads images below 32 pixels and `course` all, so that 28x28 has the same sizes as the paper's 32x32.
     """
 
     title: ClassVar[str] = "LeNet-5"
     kind: Literal["lenet"]
-    variant: Literal["lenet5", "course"] = Field(default="lenet5", description="`lenet5`: tanh; `course`: relu.")
+    variant: Literal["lenet5", "course"] = Field(
+        default="lenet5", description="`lenet5`: the layers of the paper; `course`: those of many courses."
+    )
     kernel_initializer: Initializer = Field(default=GLOROT, description="Initial weights of convolutions and hidden layers.")
 
     def least_side(self) -> int:
