@@ -66,11 +66,6 @@ class DenseNet(PublishedNetwork):
     )
 
     @property
-    def normalizes_batches(self) -> bool:
-        """True: the input of every convolution is normalised."""
-        return True
-
-    @property
     def growth(self) -> int:
         """The channels that each layer adds, after the width multiplier."""
         return self.width(self.growth_rate or _VARIANTS[self.variant].growth_rate)

@@ -70,11 +70,6 @@ class ResNet(PublishedNetwork):
         default="resnet50", description="The number of layers with weights; 20, 32, 44, 56 and 110 are for small images."
     )
 
-    @property
-    def normalizes_batches(self) -> bool:
-        """True: every convolution is normalised."""
-        return True
-
     def least_side(self) -> int:
         """Returns the side that leaves pixels for the last stage."""
         return 8 if _VARIANTS[self.variant].is_cifar else 32
