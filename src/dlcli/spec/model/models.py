@@ -22,7 +22,6 @@ from dlcli.spec.model.layers.shape import Flatten
 from dlcli.spec.model.parameters import Initializer, Regularizer
 from dlcli.spec.model.pretraining import RbmPretraining
 from dlcli.spec.model.sequence import SequenceModel
-from dlcli.spec.model.sequence import SequenceModel
 
 if TYPE_CHECKING:
     from dlcli.runtime.tokens import TokenSettings
