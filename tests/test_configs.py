@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("without_pictures")
 
 CONFIGS = REPOSITORY / "configs"
 SPECS = sorted(path for ending in ("yaml", "yml") for path in CONFIGS.rglob(f"*.{ending}"))
-COUNT = 29
+COUNT = 30
 HEAD = ("Data", "Command", "Result", "Hardware", "Time")
 SLICES = ["data.source.train='train[:640]'", "data.source.test='test[:200]'"]
 UNAVAILABLE = {

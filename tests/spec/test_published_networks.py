@@ -116,7 +116,7 @@ def test_rows_of_numbers_are_refused_by_the_name_of_the_kind(tmp_path: Path) -> 
 def test_settings_of_auxiliary_heads_without_them_are_refused(tmp_path: Path) -> None:
     model = "{kind: googlenet, variant: small, auxiliary_weight: 0.5}"
     spec = write_spec(tmp_path, "{kind: builtin, name: digits}", model=model)
-    with pytest.raises(SpecError, match="model.auxiliary_weight: has no effect without `auxiliary_heads: true`"):
+    with pytest.raises(SpecError, match=r"model\.auxiliary_weight: has no effect without `auxiliary_heads: true`"):
         load(spec)
 
 
