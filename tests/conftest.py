@@ -224,7 +224,7 @@ def shipped_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TITANIC_CSV", str(tmp_path / "titanic.csv"))
     for variable, splits, classes in (
         ("ANTS_BEES", ("train", "val"), ("ants", "bees")),
-        ("CIFAR10", ("train", "test"), ("cat", "dog")),
+        ("CIFAR_PHOTOS", ("train", "test"), ("cat", "dog")),
     ):
         for split, name in product(splits, classes):
             (tmp_path / variable / split / name).mkdir(parents=True)

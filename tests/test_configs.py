@@ -33,7 +33,7 @@ NEEDS_TEXT = ("text_minilm",)
 VARIABLES = (
     "TITANIC_CSV",
     "ANTS_BEES",
-    "CIFAR10",
+    "CIFAR_PHOTOS",
     "RT_POLARITY_CSV",
     "BBC_NEWS",
     "WAIMAI_CSV",
@@ -63,7 +63,7 @@ def _data_sets(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, 
         monkeypatch.setenv("TITANIC_CSV", str(folder / "tabular" / "titanic_train.csv"))
         monkeypatch.setenv("ETT_CSV", str(folder / "series" / "etth1.csv"))
         monkeypatch.setenv("TEMPERATURES_CSV", str(folder / "series" / "daily_min_temperatures.csv"))
-        for variable, name in (("ANTS_BEES", "ants_bees"), ("CIFAR10", "cifar10_subset")):
+        for variable, name in (("ANTS_BEES", "ants_bees"), ("CIFAR_PHOTOS", "cifar10_subset")):
             few = _few_photos(folder / "images" / name, request.getfixturevalue("tmp_path") / name)
             monkeypatch.setenv(variable, str(few))
         few_rows = _few_rows(folder, request.getfixturevalue("tmp_path"))
