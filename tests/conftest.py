@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -221,10 +222,14 @@ def shipped_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     columns = "PassengerId,Survived,Pclass,Name,Sex,Age,SibSp,Parch,Ticket,Fare,Cabin,Embarked"
     (tmp_path / "titanic.csv").write_text(f"{columns}\n1,0,3,A,male,22,1,0,T,7.25,,S\n")
     monkeypatch.setenv("TITANIC_CSV", str(tmp_path / "titanic.csv"))
-    for name in ("train/ants", "train/bees", "val/ants", "val/bees"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        (tmp_path / "photos" / name / "1.jpg").write_bytes(b"")
-    monkeypatch.setenv("ANTS_BEES", str(tmp_path / "photos"))
+    for variable, splits, classes in (
+        ("ANTS_BEES", ("train", "val"), ("ants", "bees")),
+        ("CIFAR_PHOTOS", ("train", "test"), ("cat", "dog")),
+    ):
+        for split, name in product(splits, classes):
+            (tmp_path / variable / split / name).mkdir(parents=True)
+            (tmp_path / variable / split / name / "1.jpg").write_bytes(b"")
+        monkeypatch.setenv(variable, str(tmp_path / variable))
     for variable, name, columns in (
         ("RT_POLARITY_CSV", "polarity.csv", "label,text\nnegative,a film\npositive,a film\n"),
         ("WAIMAI_CSV", "meals.csv", "label,review\n1,a meal\n0,a meal\n"),

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("without_pictures")
 
 CONFIGS = REPOSITORY / "configs"
 SPECS = sorted(path for ending in ("yaml", "yml") for path in CONFIGS.rglob(f"*.{ending}"))
-COUNT = 27
+COUNT = 30
 HEAD = ("Data", "Command", "Result", "Hardware", "Time")
 SLICES = ["data.source.train='train[:640]'", "data.source.test='test[:200]'"]
 UNAVAILABLE = {
@@ -33,6 +33,7 @@ NEEDS_TEXT = ("text_minilm",)
 VARIABLES = (
     "TITANIC_CSV",
     "ANTS_BEES",
+    "CIFAR_PHOTOS",
     "RT_POLARITY_CSV",
     "BBC_NEWS",
     "WAIMAI_CSV",
@@ -62,8 +63,9 @@ def _data_sets(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, 
         monkeypatch.setenv("TITANIC_CSV", str(folder / "tabular" / "titanic_train.csv"))
         monkeypatch.setenv("ETT_CSV", str(folder / "series" / "etth1.csv"))
         monkeypatch.setenv("TEMPERATURES_CSV", str(folder / "series" / "daily_min_temperatures.csv"))
-        few = _few_photos(folder / "images" / "ants_bees", request.getfixturevalue("tmp_path") / "few")
-        monkeypatch.setenv("ANTS_BEES", str(few))
+        for variable, name in (("ANTS_BEES", "ants_bees"), ("CIFAR_PHOTOS", "cifar10_subset")):
+            few = _few_photos(folder / "images" / name, request.getfixturevalue("tmp_path") / name)
+            monkeypatch.setenv(variable, str(few))
         few_rows = _few_rows(folder, request.getfixturevalue("tmp_path"))
         for variable, path in few_rows.items():
             monkeypatch.setenv(variable, str(path))

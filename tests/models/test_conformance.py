@@ -110,6 +110,7 @@ NETS = {
         "{kind: squeeze_excite, ratio: 4}",
         "{kind: max_pooling2d}",
         "{kind: spatial_dropout2d, rate: 0.05}",
+        "{kind: local_response_normalization}",
         "{kind: layer_normalization}",
         "{kind: branches, branches: [[global_average_pooling2d], [global_max_pooling2d], [average_pooling2d, flatten]]}",
     ),

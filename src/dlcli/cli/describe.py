@@ -36,6 +36,8 @@ def show_description(description: Description) -> None:
     console.print(table)
     total = description.trainable + description.frozen
     console.print(f"parameters: {total:,} in total, {description.trainable:,} trainable, {description.frozen:,} frozen")
+    if description.multiply_adds is not None:
+        console.print(f"multiply-adds: {description.multiply_adds:,} for one example, of convolutions and dense layers")
     console.print(
         f"memory: weights {memory_text(description.weights_bytes)};"
         f" activations of a batch of {description.batch_size:,}: {memory_text(description.activations_bytes)}"

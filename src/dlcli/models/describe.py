@@ -20,6 +20,7 @@ from dlcli.runs import RunFolder
 from dlcli.runtime.device import use_device
 from dlcli.runtime.keras_file import load_keras_file
 from dlcli.runtime.layers import single_operations
+from dlcli.runtime.multiply_adds import model_multiply_adds
 from dlcli.spec.base import dump
 from dlcli.spec.experiment import Experiment
 from dlcli.spec.model.backbones.base import TARGET_UNITS
@@ -57,7 +58,10 @@ class StageRow:
 
 @dataclass(frozen=True)
 class Description:
-    """What `describe` shows. Memory in bytes: of the weights, and of all activations of one training batch."""
+    """What `describe` shows. Memory in bytes: of the weights, and of all activations of one training batch.
+
+    The multiply-adds are those of one example; None where they are not known.
+    """
 
     name: str
     rows: list[LayerRow]
@@ -70,6 +74,7 @@ class Description:
     data: dict[str, Any]
     notes: list[str]
     stages: list[StageRow]
+    multiply_adds: int | None = None
 
 
 def describe_spec(experiment: Experiment) -> Description:
@@ -163,7 +168,18 @@ def _described(
     if normalize == "auto":
         normalize = "unit" if len(rows[0].shape) == 3 else "standard"
     return Description(
-        experiment.name, rows, trainable, frozen, 4 * (trainable + frozen), activations, batch, normalize, data, notes, stages
+        experiment.name,
+        rows,
+        trainable,
+        frozen,
+        weights_bytes=4 * (trainable + frozen),
+        activations_bytes=activations,
+        batch_size=batch,
+        normalize=normalize,
+        data=data,
+        notes=notes,
+        stages=stages,
+        multiply_adds=model_multiply_adds(model),
     )
 
 

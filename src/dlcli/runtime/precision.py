@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+from dlcli.runtime.multiply_adds import kernel_multiply_adds
 from dlcli.upstream.keras import import_keras, maker_of, single_nodes_of
 
 HALF = "mixed_bfloat16"
@@ -84,21 +85,8 @@ def half_work(model: Any, layers: Iterable[Any]) -> HalfWork:
     """
     in_half = {id(layer) for layer in layers}
     nodes = single_nodes_of(model)
-    work = sum(_multiply_adds(node) for node in nodes if id(node.operation) in in_half)
+    work = sum(kernel_multiply_adds(node) for node in nodes if id(node.operation) in in_half)
     return HalfWork(work, sum(_converted(node, in_half) for node in nodes))
-
-
-def _multiply_adds(node: Any) -> int:
-    """Returns the multiply-adds of a layer for one example: each position takes every number of the kernel once.
-
-    The positions are those of the output; of a transposed convolution, those of the input.
-    """
-    layer = node.operation
-    kernel = getattr(layer, "kernel", None)
-    shape = (node.input_tensors if "Transpose" in type(layer).__name__ else node.output_tensors)[0].shape[1:]
-    if kernel is None or None in shape:
-        return 0
-    return int(prod(kernel.shape) * prod(shape[:-1]))
 
 
 def _converted(node: Any, in_half: set[int]) -> int:

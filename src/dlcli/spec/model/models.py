@@ -12,7 +12,6 @@ from dlcli.spec.base import Count, Fraction, OneOf, Shape, Spec
 from dlcli.spec.model.activations import Activation
 from dlcli.spec.model.backbones import Backbone
 from dlcli.spec.model.base import Change, ModelSpec, chain_or_none, stack_shape
-from dlcli.spec.model.ensemble import Ensemble
 from dlcli.spec.model.heads import Classifier, ClassifierSpec
 from dlcli.spec.model.layers import Layer, LayerSpec, ShapeError
 from dlcli.spec.model.layers.convolution import Conv2D
@@ -334,4 +333,20 @@ class Transfer(ModelSpec):
         return () if features is None else stack_shape(self.stack(features), features)
 
 
-Model = Annotated[Mlp | Cnn | SequenceModel | Transfer | Ensemble, OneOf("Model")]
+_CLASSICS = "dlcli.spec.model.classics"
+_PLACES = {
+    "mlp": f"{__name__}:Mlp",
+    "cnn": f"{__name__}:Cnn",
+    "lenet": f"{_CLASSICS}.lenet:LeNet",
+    "alexnet": f"{_CLASSICS}.alexnet:AlexNet",
+    "zfnet": f"{_CLASSICS}.alexnet:ZFNet",
+    "vgg": f"{_CLASSICS}.vgg:Vgg",
+    "googlenet": f"{_CLASSICS}.googlenet:GoogLeNet",
+    "resnet": f"{_CLASSICS}.resnet:ResNet",
+    "densenet": f"{_CLASSICS}.densenet:DenseNet",
+    "sequence": f"{SequenceModel.__module__}:SequenceModel",  # imported, since it holds a union
+    "transfer": f"{__name__}:Transfer",
+    "ensemble": "dlcli.spec.model.ensemble:Ensemble",
+}
+"""Each kind's module and class, in the order of the reference. A check of a spec imports the one that it uses."""
+Model = Annotated[ModelSpec, OneOf("Model", places=_PLACES)]

@@ -38,6 +38,7 @@ from dlcli.spec.model.layers.regular import (
     Dropout,
     GaussianNoise,
     LayerNormalization,
+    LocalResponseNormalization,
     SpatialDropout1D,
     SpatialDropout2D,
 )
@@ -82,6 +83,7 @@ Layer = Annotated[
     | GaussianNoise
     | BatchNormalization
     | LayerNormalization
+    | LocalResponseNormalization
     | ActivationLayer
     | LeakyReLU
     | PReLU

@@ -49,10 +49,10 @@ class _Convolution(ActivatedLayer):
         return (*sides, self.channels(shape[-1]))
 
     def multiply_adds(self, shape: Shape) -> int:
-        """Returns those of a full convolution; depthwise ones and groups have fewer."""
+        """Returns those of all windows; depthwise ones are counted as full convolutions and have fewer."""
         fields: Any = self
         window: tuple[int, ...] = fields.kernel_size
-        return prod(self.output_shape(shape)) * prod(window) * shape[-1]
+        return prod(self.output_shape(shape)) * prod(window) * shape[-1] // getattr(self, "groups", 1)
 
     def channels(self, inputs: int) -> int:
         """Returns the number of output channels."""

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from dlcli.spec.base import Fraction, NotNegative, Positive, Shape
+from dlcli.spec.base import Count, Fraction, NotNegative, Positive, Shape
 from dlcli.spec.model.layers.base import LayerSpec, ShapeError, check_axis
 from dlcli.spec.model.layers.dense import ONES, ZEROS
 from dlcli.spec.model.parameters import Initializer
@@ -103,6 +103,35 @@ class LayerNormalization(LayerSpec):
     def multiply_adds(self, shape: Shape) -> int:
         """Returns one for each value."""
         return prod(shape)
+
+
+class LocalResponseNormalization(LayerSpec):
+    """Divides each value by a power of the squares at the same pixel in neighbouring channels (Krizhevsky et al. 2012).
+
+    As `tf.nn.local_response_normalization`, `x / (bias + alpha * sum(x^2 of 2 * depth_radius + 1 channels))^beta`, with the
+    values of AlexNet: n = 5, k = 2. Caffe divides its alpha by n. It is computed in float32.
+    """
+
+    rank: ClassVar[int] = 3
+    kind: Literal["local_response_normalization"]
+    depth_radius: Count = Field(default=2, description="Neighbouring channels on each side: (n - 1) / 2 of the paper.")
+    bias: Positive = Field(default=2.0, description="Constant that is added to the sum: k of the paper.")
+    alpha: Positive = Field(default=1e-4, description="Factor of the sum of squares.")
+    beta: Positive = Field(default=0.75, description="Exponent of the divisor.")
+
+    def apply(self, tensor: Any) -> Any:
+        """Returns the normalised image."""
+        from keras import layers, ops
+
+        height, width, channels = tensor.shape[1:]
+        window = 2 * self.depth_radius + 1
+        # A pooling over the channels sums the squares: as rows of an image of one channel, channels are neighbours.
+        squares = ops.square(layers.Reshape((height * width, channels, 1), dtype="float32")(tensor))
+        padded = layers.ZeroPadding2D((0, self.depth_radius), dtype="float32")(squares)
+        means = layers.AveragePooling2D((1, window), strides=1, dtype="float32")(padded)
+        divisors = layers.Rescaling(self.alpha * window, self.bias, dtype="float32")(means)
+        factors = layers.Reshape((height, width, channels), dtype="float32")(ops.power(divisors, -self.beta))
+        return layers.Multiply()([tensor, factors])
 
 
 def _refuse_axis_of_steps(axis: int, tensor: Any) -> None:

@@ -1,0 +1,1 @@
+"""Networks of well-known papers as model kinds: one file for each family."""
