@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from dlcli.upstream.keras import single_nodes_of
+from dlcli.upstream.keras import has_nodes, single_nodes_of
 
 _WITHOUT = ("BatchNormalization", "LayerNormalization", "GroupNormalization", "Normalization", "Embedding", "PReLU")
 """Layers with weights whose work papers do not count: a few operations for each value."""
@@ -14,8 +14,11 @@ _WITHOUT = ("BatchNormalization", "LayerNormalization", "GroupNormalization", "N
 def model_multiply_adds(model: Any) -> int | None:
     """Returns the multiply-adds of the convolutions and dense layers of a model for one example.
 
-    It is None for a model with other layers that multiply, such as recurrent ones and attention, or whose shapes are not fixed.
+    It is None for a model with other layers that multiply, such as recurrent ones and attention, whose shapes are not fixed, or
+    whose layers are called by a method of its own.
     """
+    if not has_nodes(model):
+        return None
     counts = [_counted(node) for node in single_nodes_of(model)]
     return None if None in counts else sum(filter(None, counts))
 

@@ -191,12 +191,21 @@ def nodes_of(model: Any) -> list[Any]:
 
 
 def single_nodes_of(model: Any) -> list[Any]:
-    """Returns the calls of layers in a functional model, including those in nested models, Sequential ones too."""
+    """Returns the calls of layers in a functional or Sequential model, including those in nested models."""
     single = []
-    for node in nodes_of(model):
-        inner = getattr(node.operation, "_functional", node.operation)
-        single += single_nodes_of(inner) if hasattr(inner, "_nodes_by_depth") else [node]
+    for node in nodes_of(_functional(model)):
+        single += single_nodes_of(node.operation) if has_nodes(node.operation) else [node]
     return single
+
+
+def has_nodes(model: Any) -> bool:
+    """Whether the calls of the layers of a model are known: it is functional, or Sequential and built."""
+    return hasattr(_functional(model), "_nodes_by_depth")
+
+
+def _functional(model: Any) -> Any:
+    """Returns the functional model inside a Sequential one; other models and layers as they are."""
+    return getattr(model, "_functional", None) or model
 
 
 def maker_of(tensor: Any) -> Any:
