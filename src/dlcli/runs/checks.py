@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from dlcli.runs.contents import Count, RunFile
+from dlcli.runs.contents import Count, FileContent, Number, RunFile
 from dlcli.runs.folder import RunFolder
 
-Number = Annotated[float, Field(allow_inf_nan=False)] | None
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
-
-
-class InputScale(_Part):
+class InputScale(FileContent):
     """The inputs of the first layer with weights, for a number of training examples.
 
     Attributes:
@@ -36,7 +27,7 @@ class InputScale(_Part):
     smallest: Number = None
 
 
-class Modes(_Part):
+class Modes(FileContent):
     """Predictions for the same training examples in training mode and in inference mode.
 
     Attributes:
@@ -57,7 +48,7 @@ class Modes(_Part):
     better: Count
 
 
-class SimpleModel(_Part):
+class SimpleModel(FileContent):
     """A simple model that was fitted on the same data.
 
     Attributes:
@@ -72,7 +63,7 @@ class SimpleModel(_Part):
     better: Number
 
 
-class SimpleModels(_Part):
+class SimpleModels(FileContent):
     """The scores of simple models and of the run's model on examples of the scored split."""
 
     part: str
@@ -82,7 +73,7 @@ class SimpleModels(_Part):
     rows: list[SimpleModel]
 
 
-class ChecksFile(RunFile, _Part):
+class ChecksFile(RunFile, FileContent):
     """The content of `checks.json`; entries that were not measured are missing."""
 
     inputs: InputScale | None = None

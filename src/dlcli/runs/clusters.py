@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pydantic import Field
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from dlcli.runs.contents import Count, RunFile
+from dlcli.runs.contents import Count, FileContent, Number, RunFile
 from dlcli.runs.folder import RunFolder
 from dlcli.runs.layout import CLUSTERS
 
-Number = Annotated[float, Field(allow_inf_nan=False)] | None
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
-
-
-class TargetSpread(_Part):
+class TargetSpread(FileContent):
     """Mean and standard deviation of a target."""
 
     mean: Number
     deviation: Number
 
 
-class Cluster(_Part):
+class Cluster(FileContent):
     """A cluster of examples.
 
     Attributes:
@@ -41,12 +33,12 @@ class Cluster(_Part):
     examples: Count
     label: str = ""
     share: Number = None
-    targets: dict[str, TargetSpread] = {}
+    targets: dict[str, TargetSpread] = Field(default={})
     silhouette: Number = None
-    nearest: list[str] = []
+    nearest: list[str] = Field(default=[])
 
 
-class ClustersFile(RunFile, _Part):
+class ClustersFile(RunFile, FileContent):
     """`clusters.json`.
 
     Attributes:
@@ -84,7 +76,7 @@ class ClustersFile(RunFile, _Part):
     normalised_mutual_information: Number = None
     no_agreement: str = ""
     clusters: list[Cluster]
-    notes: list[str] = []
+    notes: list[str] = Field(default=[])
 
 
 def read_clusters(run: RunFolder) -> ClustersFile:

@@ -17,10 +17,11 @@ from dlcli.runs.files import as_json, read_json, write_json
 from dlcli.spec.training.stages import Selection
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-_Value = Annotated[float, Field(allow_inf_nan=False)] | None
+Number = Annotated[float, Field(allow_inf_nan=False)] | None
+"""A finite number, or None in place of one that is not."""
 
 
-class _Content(BaseModel):
+class FileContent(BaseModel):
     """The required entries with their types. Other entries are kept: other versions may write more."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="allow", defer_build=True)
@@ -59,7 +60,7 @@ class RunFile:
         return self.model_dump(exclude_unset=True)  # type: ignore[attr-defined]
 
 
-class DataFile(RunFile, _Content):
+class DataFile(RunFile, FileContent):
     """`data.json`."""
 
     examples: dict[str, Count]
@@ -78,12 +79,12 @@ class DataFile(RunFile, _Content):
     column_facts: list[dict[str, Any]] = []
 
 
-class _Device(_Content):
+class _Device(FileContent):
     kind: str
     name: str
 
 
-class EnvironmentFile(RunFile, _Content):
+class EnvironmentFile(RunFile, FileContent):
     """`environment.json`."""
 
     device: _Device
@@ -91,13 +92,13 @@ class EnvironmentFile(RunFile, _Content):
     revision: Annotated[int, Field(ge=1, lt=2**31)] = 1
 
 
-class _Stage(_Content):
+class _Stage(FileContent):
     name: str
     train: Selection
     epochs: Count
     monitor: str
     best_epoch: Count
-    best_value: _Value
+    best_value: Number
     trainable: Count = 0
     frozen: Count = 0
 
@@ -114,64 +115,64 @@ class VocabularyFile(RunFile, RootModel[dict[str, list[str]]]):
     model_config = ConfigDict(strict=True, frozen=True, defer_build=True)
 
 
-class CalibrationFile(RunFile, _Content):
+class CalibrationFile(RunFile, FileContent):
     """`calibration.json`."""
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Score(_Content):
-    value: _Value
-    interval: Annotated[list[_Value], Field(min_length=2, max_length=2)] | None = None
+class _Score(FileContent):
+    value: Number
+    interval: Annotated[list[Number], Field(min_length=2, max_length=2)] | None = None
     no_interval: str = ""
 
 
-class _Baseline(_Content):
+class _Baseline(FileContent):
     name: str
-    metrics: dict[str, _Value]
+    metrics: dict[str, Number]
 
 
-class _Calibrated(_Content):
-    value: _Value
-    ece: _Value
-    brier: _Value
+class _Calibrated(FileContent):
+    value: Number
+    ece: Number
+    brier: Number
 
 
-class _Calibration(_Content):
-    ece: _Value
-    brier: _Value
+class _Calibration(FileContent):
+    ece: Number
+    brier: Number
     temperature: _Calibrated | None = None
 
 
-class _Threshold(_Content):
+class _Threshold(FileContent):
     label: str
     best_by: str
-    threshold: _Value
-    precision: _Value
-    recall: _Value
-    f1: _Value
-    cost: _Value
+    threshold: Number
+    precision: Number
+    recall: Number
+    f1: Number
+    cost: Number
 
 
-class _Table(_Content):
+class _Table(FileContent):
     metric: str
     file: Annotated[str, Field(pattern=r"^[a-z0-9_]+\.csv$")]
     title: str
     note: str = ""
 
 
-class _Member(_Content):
+class _Member(FileContent):
     run: str
     metrics: dict[str, _Score]
 
 
-class _AgainstBest(_Content):
+class _AgainstBest(FileContent):
     run: str
     metric: str
     sentences: list[str]
 
 
-class MetricsFile(RunFile, _Content):
+class MetricsFile(RunFile, FileContent):
     """`metrics.json` of one split."""
 
     examples: Count
@@ -201,10 +202,10 @@ def as_dataclass(kind: Any, data: Any, path: Path, *, required: set[str]) -> Any
 
 
 @cache
-def _content_of(kind: Any, required: frozenset[str]) -> type[_Content]:
+def _content_of(kind: Any, required: frozenset[str]) -> type[FileContent]:
     hints = get_type_hints(kind, include_extras=True)
     fields: dict[str, Any] = {name: (hint, ... if name in required else None) for name, hint in hints.items()}
-    return create_model(kind.__name__, __base__=_Content, **fields)
+    return create_model(kind.__name__, __base__=FileContent, **fields)
 
 
 def _first_of(error: ValidationError, path: Path) -> str:

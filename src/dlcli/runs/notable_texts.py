@@ -5,19 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import ConfigDict, RootModel
 
-from dlcli.runs.contents import RunFile
+from dlcli.runs.contents import FileContent, Number, RunFile
 from dlcli.runs.layout import NOTABLE_TEXTS
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="allow")
-
-
-class Piece(_Part):
+class Piece(FileContent):
     """A piece of a text.
 
     Attributes:
@@ -26,10 +21,10 @@ class Piece(_Part):
     """
 
     text: str
-    effect: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    effect: Number = None
 
 
-class NotableText(_Part):
+class NotableText(FileContent):
     """A text of a notable example.
 
     Attributes:
