@@ -1,4 +1,4 @@
-"""Clusters in words."""
+"""Texts that describe the clusters of examples."""
 
 from __future__ import annotations
 

@@ -39,15 +39,18 @@ class Space:
 
     Attributes:
         rows: the components float64 `(n, components)`; components without variance are left out.
-        kept: the share of the variance of the standardised features that the components have, in [0, 1].
         shares: the share of each component.
         constant: the number of features that are the same for all examples, which are left out.
     """
 
     rows: Array
-    kept: float
     shares: Array
     constant: int
+
+    @property
+    def kept_variance(self) -> float:
+        """The share of the variance of the standardised features that the components have, in [0, 1]."""
+        return min(1.0, float(self.shares.sum()))
 
     @property
     def different(self) -> int:
@@ -102,7 +105,7 @@ def principal_space(values: Array, seed: int) -> Space:
     rows = np.round(components, _DIGITS) + 0.0  # no -0
     used = rows.std(axis=0) > 0
     shares = reduction.explained_variance_ratio_.astype("float64")[used]
-    return Space(rows[:, used], min(1.0, float(shares.sum())), shares, int((~varies).sum()))
+    return Space(rows[:, used], shares, int((~varies).sum()))
 
 
 def grouped(space: Space, settings: ClusterSettings, classes: int, seed: int) -> Grouping:

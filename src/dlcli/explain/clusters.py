@@ -126,7 +126,7 @@ def _content(context: ExplanationContext, clustered: _Clustered) -> ClustersFile
             "constant_features": space.constant,
             "are_hidden": features.are_hidden,
             "components": space.rows.shape[1],
-            "kept_variance": space.kept,
+            "kept_variance": space.kept_variance,
             "method": context.clustering.method or "kmeans",
             "rule": grouping.rule,
             "settings": grouping.settings,

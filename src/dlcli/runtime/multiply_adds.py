@@ -14,8 +14,8 @@ _WITHOUT = ("BatchNormalization", "LayerNormalization", "GroupNormalization", "N
 def model_multiply_adds(model: Any) -> int | None:
     """Returns the multiply-adds of the convolutions and dense layers of a model for one example.
 
-    It is None for a model with other layers that multiply, such as recurrent ones and attention, whose shapes are not fixed, or
-    whose layers are called by a method of its own.
+    It is None for a model with other layers that multiply, such as recurrent ones and attention, for one whose shapes are not
+    fixed, and for a subclass of `keras.Model` with its own `call`.
     """
     if not has_nodes(model):
         return None
