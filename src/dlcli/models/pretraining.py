@@ -14,9 +14,8 @@ from dlcli.runtime.engine import keras
 from dlcli.runtime.inputs import Inputs
 from dlcli.runtime.layers import single_layers
 from dlcli.spec.experiment import Experiment
-from dlcli.spec.model.models import Mlp
 from dlcli.spec.model.pretraining import RbmPretraining
-from dlcli.upstream.sklearn import import_sklearn
+from dlcli.upstream.sklearn import import_sklearn, single_threaded
 
 _AT_ONCE = 4096
 """Examples whose inputs of a layer are computed at once."""
@@ -25,24 +24,26 @@ _SCORED = 2000
 
 
 def pretrain(experiment: Experiment, network: Network, inputs: Inputs, log: Callable[[str], None]) -> None:
-    """Sets the weights of the hidden layers of an `mlp` with `pretraining`; those of other models stay as they are.
+    """Sets the weights of the hidden dense layers of a model with `layer_pretraining`; those of other models stay as they are.
 
-    The batches of each layer and its random numbers are functions of the seed. The output layer keeps its initial weights.
+    The batches of each layer and its random numbers are functions of the seed, and scikit-learn computes in one thread, so
+    that the weights have the same bits on any number of cores. The output layer keeps its initial weights.
 
     Args:
         inputs: the training examples as the network's data source gives them.
         log: is called with a line for each layer.
     """
-    model = experiment.model
-    if not isinstance(model, Mlp) or model.pretraining is None:
+    settings = experiment.model.layer_pretraining
+    if settings is None:
         return
     examples = network.encoded(inputs)
     scored = np.arange(min(len(examples), _SCORED))
-    dense = [layer for layer in single_layers(network.functional) if isinstance(layer, keras.layers.Dense)][: len(model.units)]
+    layers = [layer for layer in single_layers(network.functional) if layer.name != "output"]
+    dense = [layer for layer in layers if isinstance(layer, keras.layers.Dense)]
     for number, layer in enumerate(dense, start=1):
         below = keras.Model(network.functional.input, layer.input)
         visible = _reader(examples, below)
-        machine = _trained(model.pretraining, visible, len(examples), layer.units, experiment.seed)
+        machine = _trained(settings, visible, len(examples), layer.units, experiment.seed)
         layer.set_weights([machine.components_.T, machine.intercept_hidden_])
         error, guess = _errors(machine, visible(scored))
         log(
@@ -75,9 +76,10 @@ def _trained(settings: RbmPretraining, visible: Callable[[Array], Array], exampl
 
     machine = BernoulliRBM(units, learning_rate=settings.learning_rate, batch_size=settings.batch_size, random_state=seed)
     random = np.random.default_rng(seed)
-    for _ in range(settings.epochs):
-        for places in _batches(random.permutation(examples), settings.batch_size):
-            machine.partial_fit(visible(places))
+    with single_threaded():
+        for _ in range(settings.epochs):
+            for places in _batches(random.permutation(examples), settings.batch_size):
+                machine.partial_fit(visible(places))
     return machine
 
 

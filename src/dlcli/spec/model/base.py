@@ -9,6 +9,7 @@ from dlcli.spec.base import Shape, Spec
 from dlcli.spec.model.heads import ClassifierSpec
 from dlcli.spec.model.layers import LayerSpec, ShapeError
 from dlcli.spec.model.layers.composite import chain, chain_multiply_adds, chain_shape
+from dlcli.spec.model.pretraining import RbmPretraining
 from dlcli.spec.support import Feature
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class ModelSpec(Spec):
     def normalize(self) -> str:
         """The only value of `data.normalize` that it takes; empty where it takes several."""
         return "backbone" if self.has_backbone else ""
+
+    @property
+    def layer_pretraining(self) -> RbmPretraining | None:
+        """How its dense layers are trained one by one before the first epoch; None if they are not."""
+        return None
 
     @property
     def pretrained(self) -> bool:

@@ -51,6 +51,11 @@ class Mlp(ModelSpec):
         """The scaling of inputs that pretraining needs."""
         return "unit" if self.pretraining is not None else ""
 
+    @property
+    def layer_pretraining(self) -> RbmPretraining | None:
+        """The field `pretraining`."""
+        return self.pretraining
+
     def faults(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """Yields what a restricted Boltzmann machine cannot be."""
         if self.pretraining is None:
